@@ -1,0 +1,25 @@
+# make demo | make test | make lint | make bench | make clean
+PYTHON ?= python3
+VENV ?= .venv
+RUN = OMP_NUM_THREADS=1 $(VENV)/bin
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.PHONY: demo test test-services lint bench bench-speed bench-fidelity clean
+
+test: $(VENV)/.ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(RUN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) demo build dist bench *.egg-info .pytest_cache .ruff_cache .mypy_cache

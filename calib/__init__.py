@@ -1,0 +1,1 @@
+"""Data and recipes shipped with zsds; read them through zsds.resources."""

@@ -1,0 +1,1 @@
+"""Dask workflows: which units run, in which order, on which cluster."""

@@ -1,0 +1,198 @@
+"""A camera as data: detectors, amplifiers, bands, site, header habits. Loaded from one YAML file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy.wcs import WCS
+
+
+@dataclass(frozen=True)
+class Section:
+    """A rectangle of pixels, zero-based and half-open; YAML writes it FITS style, ``[x1:x2,y1:y2]``."""
+
+    x0: int
+    x1: int
+    y0: int
+    y1: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """For indexing an array [ny, nx]."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+@dataclass(frozen=True)
+class Amplifier:
+    """One readout channel.
+
+    Parameters
+    ----------
+    quadrant : int
+        From 1.
+    extension : int
+        HDU that holds the pixels, 0 the primary.
+    data : Section
+        Light-sensitive pixels.
+    gain : float
+        Electrons per DN.
+    read_noise : float
+        Electrons.
+    saturation_dn : float
+        Level above bias at which pixels saturate, DN.
+    overscan_extension : int, optional
+        HDU of the overscan; the same as the pixels' when not given.
+    overscan : Section, optional
+        None when the amplifier has no overscan.
+    flip_x, flip_y : bool
+        Whether the stored array is mirrored relative to the quadrant's frame.
+    linearity : tuple of float
+        (A, B) of true = x / (A x**2 + B x + 1), x in DN above bias.
+    crosstalk : mapping of int to float
+        Fraction of another quadrant's signal that appears here, by quadrant number.
+    x_arcsec, y_arcsec : float
+        Tangent-plane position of the quadrant's middle relative to the boresight: x east, y north.
+    rotation_deg : float
+        Of the quadrant's +y axis from north towards east.
+    mirrored : bool
+        True when +x points east for rotation 0 (default: +x points west, as seen on the sky).
+    bad_columns : tuple of int
+        Columns of the trimmed quadrant known to be bad.
+    """
+
+    quadrant: int
+    extension: int
+    data: Section
+    gain: float
+    read_noise: float
+    saturation_dn: float
+    overscan_extension: int | None = None
+    overscan: Section | None = None
+    flip_x: bool = False
+    flip_y: bool = False
+    linearity: tuple[float, float] = (0.0, 0.0)
+    crosstalk: Mapping[int, float] = field(default_factory=dict)
+    x_arcsec: float = 0.0
+    y_arcsec: float = 0.0
+    rotation_deg: float = 0.0
+    mirrored: bool = False
+    bad_columns: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx) of the trimmed quadrant."""
+        return self.data.y1 - self.data.y0, self.data.x1 - self.data.x0
+
+
+@dataclass(frozen=True)
+class Detector:
+    """One CCD: its number from 1 and its amplifiers by quadrant number."""
+
+    ccd: int
+    amplifiers: Mapping[int, Amplifier]
+
+
+@dataclass(frozen=True)
+class Band:
+    """One filter.
+
+    Parameters
+    ----------
+    id : int
+        Number in packets (ZTF: 1 g, 2 r, 3 i).
+    code : str
+        Two letters for file names (``zg``).
+    name : str
+        As written in raw headers (``ZTF_g``).
+    catalog_mag : str
+        Column of the photometric reference catalog (``g``).
+    catalog_colour : tuple of str
+        The two columns whose difference is the colour of the colour term.
+    reference_zero_point : float
+        AB mag of 1 DN in the reference images of this band.
+    """
+
+    id: int
+    code: str
+    name: str
+    catalog_mag: str
+    catalog_colour: tuple[str, str]
+    reference_zero_point: float = 26.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the telescope stands: east longitude and latitude in degrees, height in metres, MPC code."""
+
+    longitude_deg: float
+    latitude_deg: float
+    height_m: float
+    mpc_code: str = "500"
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Everything the system knows of an instrument.
+
+    Parameters
+    ----------
+    name : str
+    prefix : str
+        First part of file names.
+    object_prefix : str
+        First letters of object names; readers of ZTF packets expect ``ZTF``.
+    pixel_scale_arcsec : float
+    site : Site
+    bands : mapping of str to Band
+        By code.
+    detectors : mapping of int to Detector
+        By CCD number.
+    keywords : mapping of str to str
+        Our name of a header value -> the header's keyword. Our names: ``start_time``, ``exposure_s``,
+        ``band``, ``field``, ``ra``, ``dec``, ``frame_type``, ``program_id``, ``program_pi``, ``airmass``, ``ccd``.
+    frame_types : mapping of str to str
+        Header value -> ``science``, ``bias``, ``dark`` or ``flat``.
+    file_pattern : str
+        Pattern of raw file names, with fields ``{time} {field} {band} {ccd} {type}``.
+    """
+
+    name: str
+    prefix: str
+    object_prefix: str
+    pixel_scale_arcsec: float
+    site: Site
+    bands: Mapping[str, Band]
+    detectors: Mapping[int, Detector]
+    keywords: Mapping[str, str]
+    frame_types: Mapping[str, str]
+    file_pattern: str
+
+    def amplifier(self, ccd: int, quadrant: int) -> Amplifier:
+        """The amplifier of a quadrant."""
+        return self.detectors[ccd].amplifiers[quadrant]
+
+    def channel(self, ccd: int, quadrant: int) -> int:
+        """Readout channel from 0, ZTF's ``rcid`` = 4 (ccd - 1) + quadrant - 1."""
+        per_ccd = max(len(detector.amplifiers) for detector in self.detectors.values())
+        return per_ccd * (ccd - 1) + quadrant - 1
+
+    def nominal_wcs(self, ccd: int, quadrant: int, ra: float, dec: float) -> WCS:
+        """Undistorted WCS of a quadrant for a boresight at (ra, dec) degrees."""
+        amplifier = self.amplifier(ccd, quadrant)
+        ny, nx = amplifier.shape
+        angle = np.radians(amplifier.rotation_deg)
+        east = 1.0 if amplifier.mirrored else -1.0
+        scale = self.pixel_scale_arcsec / 3600
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        cd = scale * turn @ np.diag([east, 1.0])
+        offset = np.linalg.solve(cd, np.array([amplifier.x_arcsec, amplifier.y_arcsec]) / 3600)
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.cunit = ["deg", "deg"]
+        wcs.wcs.crval = [ra, dec]
+        wcs.wcs.crpix = [(nx + 1) / 2 - offset[0], (ny + 1) / 2 - offset[1]]
+        wcs.wcs.cd = cd
+        wcs.wcs.radesys = "ICRS"
+        wcs.pixel_shape = (nx, ny)
+        wcs.wcs.set()
+        return wcs

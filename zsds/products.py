@@ -1,0 +1,1 @@
+"""Product name -> relative path inside an archive; nothing here touches the disk."""
