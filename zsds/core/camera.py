@@ -149,7 +149,8 @@ class Camera:
         By CCD number.
     keywords : mapping of str to str
         Our name of a header value -> the header's keyword. Our names: ``start_time``, ``exposure_s``,
-        ``band``, ``field``, ``ra``, ``dec``, ``frame_type``, ``program_id``, ``program_pi``, ``airmass``, ``ccd``.
+        ``band``, ``field``, ``ra``, ``dec``, ``frame_type``, ``program_id``, ``program_pi``,
+        ``airmass``, ``ccd``.
     frame_types : mapping of str to str
         Header value -> ``science``, ``bias``, ``dark`` or ``flat``.
     file_pattern : str
