@@ -1,0 +1,130 @@
+"""Where units run: in this process, on this machine's cores, or on an existing Dask scheduler."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from zsds.core.errors import BadInput
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Serial:
+    """Runs units one after another in this process, in the order given."""
+
+    n_workers: int = 1
+
+    def run(self, function: Callable[..., Any], units: Sequence[Any], **arguments: Any) -> Iterator[Any]:
+        """Yield one result per unit as each finishes."""
+        for unit in units:
+            yield function(unit, **arguments)
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """Runs units on the workers of a Dask client; tasks carry ids, never pixels."""
+
+    client: Any
+
+    @property
+    def n_workers(self) -> int:
+        """Workers at this moment."""
+        return len(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    def run(self, function: Callable[..., Any], units: Sequence[Any], **arguments: Any) -> Iterator[Any]:
+        """Yield one result per unit as each finishes; a unit whose worker died for good yields `Lost`."""
+        from distributed import as_completed  # noqa: PLC0415
+
+        futures = self.client.map(function, units, pure=False, retries=1, **arguments)
+        unit_of = {future.key: unit for future, unit in zip(futures, units, strict=True)}
+        for future in as_completed(futures):
+            error = future.exception()
+            yield Lost(unit_of[future.key], f"{type(error).__name__}: {error}") if error else future.result()
+            future.release()
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A unit that gave no result because its worker died every time."""
+
+    unit: Any
+    reason: str
+
+
+@contextmanager
+def open_cluster(
+    address: str, n_workers: int | None = None, memory_gb: float = 4.0
+) -> Iterator[Serial | Distributed]:
+    """Workers for a run, closed at the end of it.
+
+    Parameters
+    ----------
+    address : str
+        ``serial`` (this process), ``local`` (one process per core, one thread each) or ``tcp://host:port``.
+    n_workers : int, optional
+        For ``local``; default one per core.
+    memory_gb : float
+        Limit of each local worker.
+
+    Raises
+    ------
+    BadInput
+        For an unknown address, or a scheduler that does not answer.
+    """
+    if address == "serial":
+        yield Serial()
+    elif address == "local":
+        with _local_client(n_workers or os.cpu_count() or 1, memory_gb) as client:
+            yield Distributed(client)
+    elif address.startswith("tcp://"):
+        with _remote_client(address) as client:
+            yield Distributed(client)
+    else:
+        raise BadInput("--cluster", f"{address!r} is not a cluster", "use local, serial or tcp://HOST:PORT")
+
+
+@contextmanager
+def _local_client(n_workers: int, memory_gb: float) -> Iterator[Any]:
+    import dask  # noqa: PLC0415
+    from distributed import Client, LocalCluster  # noqa: PLC0415
+
+    with (
+        dask.config.set(
+            {
+                "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+                "distributed.admin.large-graph-warning-threshold": "100MB",
+            }
+        ),
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=f"{memory_gb}GB",
+            dashboard_address=None,
+            host="127.0.0.1",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _remote_client(address: str) -> Iterator[Any]:
+    from distributed import Client  # noqa: PLC0415
+
+    try:
+        client = Client(address, timeout="20s")
+    except OSError as error:
+        raise BadInput(
+            address, "no Dask scheduler answers there", "start one with `dask scheduler`"
+        ) from error
+    with client:
+        yield client
