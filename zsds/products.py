@@ -1,1 +1,201 @@
-"""Product name -> relative path inside an archive; nothing here touches the disk."""
+"""Product name -> relative path inside an archive, after ZTF's tree; nothing here touches the disk.
+
+Images are tile-compressed, so they carry ZTF's names with ``.fz`` behind (as ``fpack`` writes them). A
+calibration or a reference has one folder per version: a new version never replaces one that was used.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+
+from zsds.core.ids import MJD_NIGHT_ZERO, MJD_UNIX_EPOCH, QuadrantId
+
+_SCIENCE = "sci/{year}/{monthday}/{fraction}/{id}_"
+_CALIBRATION = "cal/{year}/{monthday}/{kind}/{band}/ccd{ccd:02d}/q{quadrant}/v{version:03d}/"
+_CALIBRATION += "{prefix}_{night}_{band}_c{ccd:02d}_q{quadrant}_"
+_REFERENCE = "ref/{thousand:03d}/field{field:06d}/{band}/ccd{ccd:02d}/q{quadrant}/v{version:03d}/"
+_REFERENCE += "{prefix}_{field:06d}_{band}_c{ccd:02d}_q{quadrant}_"
+
+SCIENCE = {
+    "science": _SCIENCE + "sciimg.fits.fz",
+    "science_uncertainty": _SCIENCE + "sciunc.fits.fz",
+    "science_mask": _SCIENCE + "mskimg.fits.fz",
+    "science_psf": _SCIENCE + "sciimgdaopsfcent.fits",
+    "psf_catalog": _SCIENCE + "psfcat.fits",
+    "aperture_catalog": _SCIENCE + "sexcat.fits",
+    "science_metrics": _SCIENCE + "scimetrics.json",
+    "science_log": _SCIENCE + "sciimlog.txt",
+    "difference": _SCIENCE + "scimrefdiffimg.fits.fz",
+    "difference_uncertainty": _SCIENCE + "scimrefdiffunc.fits.fz",
+    "difference_mask": _SCIENCE + "scimrefdiffmsk.fits.fz",
+    "difference_psf": _SCIENCE + "diffimgpsf.fits",
+    "score": _SCIENCE + "scorrimg.fits.fz",
+    "candidates": _SCIENCE + "candidates.fits",
+    "stamps": _SCIENCE + "stamps.fits.fz",
+    "difference_metrics": _SCIENCE + "diffmetrics.json",
+    "difference_log": _SCIENCE + "diffimlog.txt",
+}
+CALIBRATION = {
+    "bias": _CALIBRATION + "bias.fits.fz",
+    "bias_uncertainty": _CALIBRATION + "biasunc.fits.fz",
+    "bias_mask": _CALIBRATION + "biasmsk.fits.fz",
+    "flat": _CALIBRATION + "hifreqflat.fits.fz",
+    "flat_uncertainty": _CALIBRATION + "hifreqflatunc.fits.fz",
+    "flat_mask": _CALIBRATION + "hifreqflatmsk.fits.fz",
+    "bad_pixels": _CALIBRATION + "pmask.fits.fz",
+}
+REFERENCE = {
+    "reference": _REFERENCE + "refimg.fits.fz",
+    "reference_uncertainty": _REFERENCE + "refunc.fits.fz",
+    "reference_mask": _REFERENCE + "refmsk.fits.fz",
+    "reference_psf": _REFERENCE + "refpsf.fits",
+    "reference_coverage": _REFERENCE + "refcov.fits.fz",
+    "reference_arrays": _REFERENCE + "refarrays.fits",
+    "reference_psf_catalog": _REFERENCE + "refpsfcat.fits",
+    "reference_aperture_catalog": _REFERENCE + "refsexcat.fits",
+    "reference_metrics": _REFERENCE + "refmetrics.json",
+    "reference_log": _REFERENCE + "refimlog.txt",
+}
+PACKET = {"packet": "alerts/{night}/{fraction}/{channel:02d}/{candid}.avro"}
+NIGHT = {
+    "packet_tar": "alerts/{prefix}_public_{night}.tar.gz",
+    "report": "reports/{prefix}_{night}_report.html",
+    "night_log": "logs/{night}.log",
+}
+
+_CALIBRATION_FOLDERS = {"bias": "bias", "flat": "hifreqflat", "bad": "pmask"}
+_FRAME_LETTERS = {"science": "o", "bias": "b", "dark": "d", "flat": "f"}
+
+
+@dataclass(frozen=True, order=True)
+class CalibrationId:
+    """One version, from 1, of a quadrant's calibration of a night ``YYYYMMDD``; band ``bi`` for bias."""
+
+    night: str
+    band: str
+    ccd: int
+    quadrant: int
+    version: int = 1
+    prefix: str = "ztf"
+
+
+@dataclass(frozen=True, order=True)
+class ReferenceId:
+    """One version, from 1, of the reference of a field, band, CCD and quadrant."""
+
+    field: int
+    band: str
+    ccd: int
+    quadrant: int
+    version: int = 1
+    prefix: str = "ztf"
+
+
+ProductId = QuadrantId | CalibrationId | ReferenceId | int | str
+
+
+def path(product: str, identifier: ProductId, prefix: str = "ztf") -> PurePosixPath:
+    """Relative path of a product.
+
+    Parameters
+    ----------
+    product : str
+        One of `names`.
+    identifier : QuadrantId, CalibrationId, ReferenceId, int or str
+        What the product belongs to: a packet to its candid (int), a night's file to ``YYYYMMDD`` (str).
+    prefix : str
+        First part of the file names of nights' products; the others carry their own.
+
+    Raises
+    ------
+    KeyError
+        If no such product exists for this sort of identifier, naming those that do.
+    """
+    if isinstance(identifier, QuadrantId):
+        return science_path(product, identifier)
+    if isinstance(identifier, CalibrationId):
+        i = identifier
+        return calibration_path(product, i.night, i.band, i.ccd, i.quadrant, i.version, i.prefix)
+    if isinstance(identifier, ReferenceId):
+        r = identifier
+        return reference_path(product, r.field, r.band, r.ccd, r.quadrant, r.version, r.prefix)
+    if isinstance(identifier, int):
+        _template(PACKET, product)
+        return alert_path(identifier)
+    return PurePosixPath(_template(NIGHT, product).format(night=identifier, prefix=prefix))
+
+
+def names() -> list[str]:
+    """All product names."""
+    return [*SCIENCE, *CALIBRATION, *REFERENCE, *PACKET, *NIGHT]
+
+
+def _template(table: dict[str, str], product: str) -> str:
+    if product not in table:
+        raise KeyError(f"no product {product!r} here; known: {', '.join(table)}")
+    return table[product]
+
+
+def science_path(product: str, identifier: QuadrantId) -> PurePosixPath:
+    """Path of a product of one quadrant of one exposure: calibrated or difference image, catalogs, logs."""
+    night = identifier.night
+    return PurePosixPath(
+        _template(SCIENCE, product).format(
+            year=night[:4], monthday=night[4:], fraction=identifier.fraction, id=identifier
+        )
+    )
+
+
+def calibration_path(
+    product: str, night: str, band: str, ccd: int, quadrant: int, version: int, prefix: str = "ztf"
+) -> PurePosixPath:
+    """Path of a master bias, flat or bad-pixel mask, or of its uncertainty and mask."""
+    return PurePosixPath(
+        _template(CALIBRATION, product).format(
+            year=night[:4],
+            monthday=night[4:],
+            night=night,
+            kind=_CALIBRATION_FOLDERS[product.partition("_")[0]],
+            band=band,
+            ccd=ccd,
+            quadrant=quadrant,
+            version=version,
+            prefix=prefix,
+        )
+    )
+
+
+def reference_path(
+    product: str, field: int, band: str, ccd: int, quadrant: int, version: int, prefix: str = "ztf"
+) -> PurePosixPath:
+    """Path of a product of one version of a reference; never rewritten once something used it."""
+    return PurePosixPath(
+        _template(REFERENCE, product).format(
+            thousand=field // 1000,
+            field=field,
+            band=band,
+            ccd=ccd,
+            quadrant=quadrant,
+            version=version,
+            prefix=prefix,
+        )
+    )
+
+
+def alert_path(candid: int) -> PurePosixPath:
+    """Path of a packet; night, time and channel are read from the candid itself."""
+    night_number, rest = divmod(candid, 10**15)
+    fraction, rest = divmod(rest, 10**10)
+    day = night_number + MJD_NIGHT_ZERO - MJD_UNIX_EPOCH
+    night = f"{datetime.fromtimestamp(0, UTC) + timedelta(days=day):%Y%m%d}"
+    return PurePosixPath(
+        PACKET["packet"].format(night=night, fraction=f"{fraction:05d}", channel=rest // 10**8, candid=candid)
+    )
+
+
+def raw_path(
+    time: str, field: int, band: str, ccd: int, frame_type: str, prefix: str = "ztf"
+) -> PurePosixPath:
+    """Where a raw frame belongs when the archive keeps its own copy; ``time`` as in `QuadrantId`."""
+    name = f"{prefix}_{time}_{field:06d}_{band}_c{ccd:02d}_{_FRAME_LETTERS[frame_type]}.fits.fz"
+    return PurePosixPath("raw", time[:4], time[4:8], time[8:], name)

@@ -1,0 +1,89 @@
+"""Files that appear whole or not at all, and FITS bytes that do not depend on the clock."""
+
+import errno
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+
+from zsds.core.errors import BadInput
+
+_REMEDIES = {
+    errno.ENOSPC: ("the disk is full", "free some space and run again; nothing was left behind"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space and run again; nothing was left behind"),
+    errno.EACCES: ("may not be written", "check the permissions of its folder"),
+    errno.EROFS: ("lies on a read-only file system", "choose another archive folder"),
+}
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` to write; rename it into place when the block ends well.
+
+    Raises
+    ------
+    BadInput
+        If the system refuses to write (full disk, permissions); no half-written file stays.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        problem, remedy = _REMEDIES.get(
+            error.errno or 0,
+            (f"cannot be written: {error.strerror or error}", "check the folder and the disk"),
+        )
+        raise BadInput(str(path), problem, remedy) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_fits(path: Path, hdus: fits.HDUList) -> None:
+    """Write HDUs with CHECKSUM and DATASUM whose comments carry no date: equal input gives equal bytes."""
+    buffer = BytesIO()
+    hdus.writeto(buffer, output_verify="exception")
+    with fits.open(BytesIO(buffer.getvalue()), disable_image_compression=True) as stored:
+        for hdu in stored:
+            hdu.add_checksum(when="")
+        buffer = BytesIO()
+        stored.writeto(buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+@contextmanager
+def opened_fits(path: Path) -> Iterator[fits.HDUList]:
+    """Open a FITS file for reading.
+
+    Raises
+    ------
+    BadInput
+        If the file is missing, empty, truncated or not FITS.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(str(path), "no such file", "check the name, or make the product first")
+    if path.stat().st_size == 0:
+        raise BadInput(str(path), "the file is empty", "fetch or make it again")
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
+            with fits.open(file, memmap=False, lazy_load_hdus=False) as hdus:
+                yield hdus
+    except (AstropyUserWarning, OSError, ValueError, TypeError, EOFError, fits.VerifyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(str(path), f"not a readable FITS file ({reason})", "fetch or make it again") from error

@@ -1,0 +1,203 @@
+"""Exposures on disk: image, uncertainty and mask as sister files in DN, tile-compressed, with their PSF.
+
+Pixels are stored as DN = electrons / GAIN, as ZTF's are. Images are quantised in steps of 1/16 of the sky
+noise with subtractive dithering (Pence et al. 2010, PASP 122, 1065) and Rice-coded: the variance grows by
+(1/16)^2 / 12 = 0.03 %, no flux is biased, and a float takes less than one byte. Uncertainties have steps
+of 1/128 of their median. Masks are lossless, and so are images without a usable variance.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from zsds.core.errors import BadInput
+from zsds.core.exposure import Exposure
+from zsds.core.flags import is_defect
+from zsds.io.files import opened_fits, write_fits
+from zsds.io.headers import Cards, exposure_cards, read_info, read_wcs, read_zero_point, set_cards
+from zsds.io.psf import read_psf, write_psf
+
+IMAGE_STEPS = 16.0  # quantisation steps per sigma of the sky noise
+UNCERTAINTY_STEPS = 128.0  # quantisation steps per median uncertainty
+TILE_ROWS = 64
+SEED_FROM_CHECKSUM = -1
+_FAMILIES = (  # endings of image, uncertainty, mask and PSF files that belong together
+    ("scimrefdiffimg", "scimrefdiffunc", "scimrefdiffmsk", "diffimgpsf"),
+    ("sciimg", "sciunc", "mskimg", "sciimgdaopsfcent"),
+    ("refimg", "refunc", "refmsk", "refpsf"),
+    ("hifreqflat", "hifreqflatunc", "hifreqflatmsk", "hifreqflatpsf"),
+    ("bias", "biasunc", "biasmsk", "biaspsf"),
+)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The files of one exposure."""
+
+    image: Path
+    uncertainty: Path
+    mask: Path
+    psf: Path
+
+    @classmethod
+    def of(cls, image: Path) -> "ImageSet":
+        """The sisters of an image file, by its name; any other ``NAME.fits`` has ``NAME_unc`` and so on."""
+        image = Path(image)
+        stem, dot, suffix = image.name.partition(".")
+        for first, *others in _FAMILIES:
+            if stem == first or stem.endswith(f"_{first}"):
+                base = stem[: -len(first)]
+                names = [base + other for other in others]
+                break
+        else:
+            names = [f"{stem}_unc", f"{stem}_msk", f"{stem}_psf"]
+        unc, msk, psf = names
+        suffix = dot + (suffix or "fits")
+        return cls(
+            image,
+            image.with_name(unc + suffix),
+            image.with_name(msk + suffix),
+            image.with_name(psf + ".fits"),
+        )
+
+
+def write_exposure(path: Path | ImageSet, exposure: Exposure, cards: Cards | None = None) -> ImageSet:
+    """Write an exposure; the image file itself comes last, so where it stands its sisters do.
+
+    Parameters
+    ----------
+    path : pathlib.Path or ImageSet
+        Image file; its sisters are named after it.
+    exposure : Exposure
+        Electrons. NaN and infinite pixels are stored as NaN; a variance that is not finite or negative comes
+        back infinite.
+    cards : mapping, optional
+        More header cards (``SEEING``, ``MAGLIM``, ``APCOR1``, …), value or (value, comment).
+
+    Returns
+    -------
+    ImageSet
+        The files written; the PSF file only when the exposure has a PSF.
+
+    Raises
+    ------
+    BadInput
+        If the disk refuses.
+    """
+    files = path if isinstance(path, ImageSet) else ImageSet.of(path)
+    header = exposure_cards(exposure, cards)
+    to_dn = np.float32(1 / exposure.info.gain)
+    with np.errstate(invalid="ignore"):
+        sigma = np.sqrt(exposure.variance) * to_dn
+    noise = _sky_noise(sigma, exposure.mask)
+    write_fits(files.mask, mask_hdus(exposure.mask, header))
+    write_fits(files.uncertainty, image_hdus(sigma, header, noise / UNCERTAINTY_STEPS))
+    if exposure.psf is not None:
+        ny, nx = exposure.shape
+        write_psf(files.psf, exposure.psf, (nx - 1) / 2, (ny - 1) / 2, header)
+    write_fits(files.image, image_hdus(exposure.data * to_dn, header, noise / IMAGE_STEPS))
+    return files
+
+
+def read_exposure(path: Path | ImageSet) -> Exposure:
+    """Read back what `write_exposure` wrote.
+
+    Raises
+    ------
+    BadInput
+        If a file is missing or damaged, or lacks the cards that make it ours.
+    """
+    files = path if isinstance(path, ImageSet) else ImageSet.of(path)
+    data, header = read_image(files.image)
+    info = read_info(header, str(files.image))
+    sigma, _ = read_image(files.uncertainty)
+    mask = read_mask(files.mask)
+    for name, plane, file in (("uncertainty", sigma, files.uncertainty), ("mask", mask, files.mask)):
+        if plane.shape != data.shape:
+            raise BadInput(
+                str(file), f"{name} is {plane.shape}, image {data.shape}", "make the product again"
+            )
+    gain = np.float32(info.gain)
+    variance = (sigma * gain) ** 2
+    variance[np.isnan(variance)] = np.inf
+    return Exposure(
+        data=data * gain,
+        variance=variance,
+        mask=mask,
+        info=info,
+        wcs=read_wcs(header),
+        psf=read_psf(files.psf) if files.psf.exists() else None,
+        zero_point=read_zero_point(header, info.gain),
+    )
+
+
+def write_plane(path: Path, plane: NDArray[np.float32], step: float, cards: Cards | None = None) -> None:
+    """Write one float plane (a score image, a coverage map) quantised to ``step``; 0 keeps every bit."""
+    header = fits.Header()
+    set_cards(header, cards or {})
+    write_fits(path, image_hdus(plane, header, step))
+
+
+def read_image(path: Path) -> tuple[NDArray[np.float32], fits.Header]:
+    """Pixels (native float32) and header of the first HDU that holds an image."""
+    with opened_fits(path) as hdus:
+        for hdu in hdus:
+            if hdu.header.get("NAXIS") == 2 and getattr(hdu, "is_image", False):
+                return np.ascontiguousarray(hdu.data, dtype=np.float32), hdu.header.copy()
+    raise BadInput(str(path), "holds no two-dimensional image", "check the file")
+
+
+def read_mask(path: Path) -> NDArray[np.uint32]:
+    """Mask of 32 bits from its two halves; a mask of ZTF, which has no upper half, is read as well."""
+    with opened_fits(path) as hdus:
+        halves = [
+            hdu.data for hdu in hdus if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS") == 2
+        ]
+        if not halves:
+            raise BadInput(str(path), "holds no two-dimensional image", "check the file")
+        mask: NDArray[np.uint32] = halves[0].astype(np.int32).astype(np.uint32) & np.uint32(0xFFFF)
+        if len(halves) > 1:
+            mask |= (halves[1].astype(np.int32).astype(np.uint32) & np.uint32(0xFFFF)) << np.uint32(16)
+    return mask
+
+
+def image_hdus(plane: NDArray[np.float32], header: fits.Header, step: float) -> fits.HDUList:
+    """A float plane as a tile-compressed image in HDU 1, quantised to ``step`` (0: lossless)."""
+    plane = np.where(np.isfinite(plane), plane, np.float32(np.nan))
+    return fits.HDUList([fits.PrimaryHDU(), _compressed(plane, header, step)])
+
+
+def mask_hdus(mask: NDArray[np.uint32], header: fits.Header) -> fits.HDUList:
+    """Lower 16 bits, those of ZTF's mask images, in HDU 1; the upper 16, ours, in HDU ``UPPER``."""
+    low = header.copy()
+    low.remove("BUNIT", ignore_missing=True)
+    lower = (mask & np.uint32(0xFFFF)).astype(np.uint16).view(np.int16)
+    upper = (mask >> np.uint32(16)).astype(np.uint16).view(np.int16)
+    upper_hdu = _compressed(upper, fits.Header(), 0)
+    upper_hdu.name = "UPPER"
+    return fits.HDUList([fits.PrimaryHDU(), _compressed(lower, low, 0), upper_hdu])
+
+
+def _compressed(plane: np.ndarray, header: fits.Header, step: float) -> fits.CompImageHDU:
+    lossless = plane.dtype.kind == "f" and not step > 0
+    return fits.CompImageHDU(
+        plane,
+        header,
+        compression_type="GZIP_2" if lossless else "RICE_1",
+        tile_shape=(min(TILE_ROWS, plane.shape[0]), plane.shape[1]),
+        quantize_level=0 if plane.dtype.kind != "f" or lossless else -float(step),
+        quantize_method=1,
+        dither_seed=SEED_FROM_CHECKSUM,
+    )
+
+
+def _sky_noise(sigma: NDArray[np.float32], mask: NDArray[np.uint32]) -> float:
+    """Median uncertainty of good pixels (of any, when none is good); 0 when none is known."""
+    sample, flags = sigma[::3, ::3], mask[::3, ::3]
+    known = np.isfinite(sample) & (sample > 0)
+    good = known & ~is_defect(flags)
+    chosen = sample[good] if good.any() else sample[known]
+    return float(np.median(chosen)) if chosen.size else 0.0

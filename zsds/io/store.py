@@ -1,0 +1,269 @@
+"""The archive on disk: ``zsds.yaml`` and the product tree, where products appear whole or not at all."""
+
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from astropy.table import Table
+
+from zsds import products
+from zsds.core.errors import BadInput
+from zsds.core.exposure import Exposure
+from zsds.io.files import write_bytes, written_whole
+from zsds.io.headers import Cards
+from zsds.io.images import ImageSet, read_exposure, write_exposure
+from zsds.io.tables import read_table, write_table
+
+LAYOUT = 1
+CONFIGURATION = "zsds.yaml"
+STAGING = ".partial"
+OWNER = "owner.json"
+FORGOTTEN_S = 86400.0  # a staging folder of another machine is left over when it is older than this
+_SISTERS = {
+    "science": ("science_uncertainty", "science_mask", "science_psf"),
+    "difference": ("difference_uncertainty", "difference_mask", "difference_psf"),
+    "reference": ("reference_uncertainty", "reference_mask", "reference_psf"),
+    "bias": ("bias_uncertainty", "bias_mask", ""),
+    "flat": ("flat_uncertainty", "flat_mask", ""),
+}
+
+
+class _Products:
+    """Loads and saves products by name below a folder."""
+
+    root: Path
+
+    def path(self, product: str, identifier: products.ProductId, prefix: str = "ztf") -> Path:
+        """Where a product lies, or will lie."""
+        return self.root / products.path(product, identifier, prefix)
+
+    def image_set(self, product: str, identifier: products.ProductId) -> ImageSet:
+        """The files of ``science``, ``difference``, ``reference``, ``bias`` or ``flat``."""
+        image = self.path(product, identifier)
+        unc, msk, psf = _SISTERS[product]
+        psf_path = (
+            self.path(psf, identifier) if psf else image.with_name(image.name.partition(".")[0] + "_psf.fits")
+        )
+        return ImageSet(image, self.path(unc, identifier), self.path(msk, identifier), psf_path)
+
+    def save_exposure(
+        self, product: str, identifier: products.ProductId, exposure: Exposure, cards: Cards | None = None
+    ) -> Path:
+        """Write an exposure with its sisters; returns the image file."""
+        return write_exposure(self.image_set(product, identifier), exposure, cards).image
+
+    def load_exposure(self, product: str, identifier: products.ProductId) -> Exposure:
+        """Read an exposure with its sisters."""
+        return read_exposure(self.image_set(product, identifier))
+
+    def save_table(
+        self,
+        product: str,
+        identifier: products.ProductId,
+        table: Table,
+        name: str,
+        cards: Cards | None = None,
+    ) -> Path:
+        """Write a table declared as ``name``; returns its file."""
+        path = self.path(product, identifier)
+        write_table(path, table, name, cards)
+        return path
+
+    def load_table(self, product: str, identifier: products.ProductId, name: str) -> Table:
+        """Read a table declared as ``name``."""
+        return read_table(self.path(product, identifier), name)
+
+    def save_json(self, product: str, identifier: products.ProductId, values: Mapping[str, Any]) -> Path:
+        """Write metrics, keys sorted; numbers that are not finite become null."""
+        path = self.path(product, identifier)
+        text = json.dumps(_plain(values), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        write_bytes(path, text.encode())
+        return path
+
+    def load_json(self, product: str, identifier: products.ProductId) -> dict[str, Any]:
+        """Read metrics."""
+        path = self.path(product, identifier)
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise BadInput(str(path), "no such file", "make the product first") from error
+        except ValueError as error:
+            raise BadInput(str(path), f"not readable as JSON ({error})", "make the product again") from error
+        return values
+
+    def has(self, product: str, identifier: products.ProductId) -> bool:
+        """Whether a product is there (and so complete)."""
+        return self.path(product, identifier).is_file()
+
+
+@dataclass(frozen=True)
+class Staging(_Products):
+    """A unit's products while they are made: the same tree below a folder nobody reads."""
+
+    root: Path
+
+
+@dataclass(frozen=True)
+class Store(_Products):
+    """An archive that exists.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Absolute.
+    configuration : mapping
+        What ``zsds.yaml`` says: ``layout``, ``camera``, ``database``.
+    """
+
+    root: Path
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, root: Path, camera: str, database: str | None = None) -> "Store":
+        """Make a new archive in ``root``, which must not exist or be empty.
+
+        Parameters
+        ----------
+        root : pathlib.Path
+        camera : str
+            Name of a shipped camera, or the path of a YAML file, which is copied into the archive.
+        database : str, optional
+            SQLAlchemy URL; SQLite inside the archive by default.
+
+        Raises
+        ------
+        BadInput
+            If the folder holds something, is no folder, or cannot be written.
+        """
+        root = Path(root).absolute()
+        if (root / CONFIGURATION).exists():
+            raise BadInput(
+                str(root), "is an archive already", "use it with --archive, or choose another folder"
+            )
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise BadInput(str(root), "is not an empty folder", "choose another folder")
+        if Path(camera).suffix in {".yaml", ".yml"}:
+            with written_whole(root / "camera.yaml") as temporary:
+                shutil.copyfile(camera, temporary)
+            camera = "camera.yaml"
+        configuration = {"layout": LAYOUT, "camera": camera, "database": database or "sqlite:///zsds.sqlite"}
+        write_bytes(root / CONFIGURATION, yaml.safe_dump(configuration, sort_keys=False).encode())
+        return cls(root, configuration)
+
+    @classmethod
+    def open(cls, root: Path) -> "Store":
+        """Open an archive.
+
+        Raises
+        ------
+        BadInput
+            If there is none, its ``zsds.yaml`` is damaged, or a newer version of zsds made it.
+        """
+        root = Path(root).absolute()
+        file = root / CONFIGURATION
+        if not file.is_file():
+            raise BadInput(str(root), "is not an archive (no zsds.yaml)", f"make one with: zsds init {root}")
+        try:
+            configuration = yaml.safe_load(file.read_text(encoding="utf-8"))
+            layout = int(configuration["layout"])
+            str(configuration["camera"]), str(configuration["database"])
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            problem = (
+                "needs layout, camera and database"
+                if not isinstance(error, yaml.YAMLError)
+                else "is not YAML"
+            )
+            raise BadInput(str(file), problem, "restore it from a backup") from error
+        if layout > LAYOUT:
+            raise BadInput(str(file), f"has layout {layout}, newer than {LAYOUT}", "upgrade zsds")
+        return cls(root, configuration)
+
+    @property
+    def camera(self) -> str:
+        """Name of a shipped camera, or the absolute path of the archive's own camera file."""
+        name = str(self.configuration["camera"])
+        return str(self.root / name) if name.endswith((".yaml", ".yml")) else name
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL; the path of an SQLite file is made absolute."""
+        url = str(self.configuration["database"])
+        scheme = "sqlite:///"
+        if url.startswith(scheme) and not url.startswith(scheme + "/"):
+            return scheme + str(self.root / url[len(scheme) :])
+        return url
+
+    @contextmanager
+    def unit(self, name: str) -> Iterator[Staging]:
+        """Stage the products of one unit; all move into place when the block ends well, none when it fails.
+
+        Files move in alphabetical order except metrics, which come last: they mark a complete unit.
+        """
+        folder = self.root / STAGING / f"{name}-{socket.gethostname()}-{os.getpid()}"
+        shutil.rmtree(folder, ignore_errors=True)
+        owner = {"host": socket.gethostname(), "pid": os.getpid()}
+        write_bytes(folder / OWNER, json.dumps(owner).encode())
+        try:
+            yield Staging(folder)
+            self._move_into_place(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _move_into_place(self, folder: Path) -> None:
+        made = [p for p in folder.rglob("*") if p.is_file() and p.name != OWNER]
+        for source in sorted(made, key=lambda p: (p.suffix == ".json", p)):
+            target = self.root / source.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+
+    def clean_staging(self) -> list[str]:
+        """Remove what killed processes left behind, not what live ones are making; returns the names."""
+        removed = []
+        for folder in sorted((self.root / STAGING).glob("*")):
+            if not _in_use(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(folder.name)
+        return removed
+
+
+def _in_use(folder: Path) -> bool:
+    try:
+        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        owner = {}
+    if owner.get("host") == socket.gethostname():
+        return _is_alive(int(owner.get("pid", 0)))
+    try:
+        return time.time() - folder.stat().st_mtime < FORGOTTEN_S
+    except FileNotFoundError:
+        return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value
