@@ -1,0 +1,211 @@
+"""Alert packets as Avro files, one a packet with its schema, and the public tar of a night."""
+
+import gzip
+import hashlib
+import io
+import os
+import struct
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+import fastavro
+
+from zsds.core.alert_schema import alert_schema, schema_text
+from zsds.core.errors import BadInput
+from zsds.core.packet import AlertPacket
+from zsds.io.avro import Encoder, compile_encoder, encode_long
+
+PUBLIC_PROGRAM = 1
+MAGIC = b"Obj\x01"
+FETCH_AGAIN = "fetch or make the file again"
+
+
+@cache
+def _container_head(version: str) -> tuple[bytes, bytes]:
+    sync = hashlib.md5(schema_text(version).encode(), usedforsecurity=False).digest()
+    head = io.BytesIO()
+    fastavro.writer(head, alert_schema(version), [], sync_marker=sync)
+    return head.getvalue(), sync
+
+
+@cache
+def _encoder(version: str) -> Encoder:
+    return compile_encoder(alert_schema(version))
+
+
+def encode_schemaless(packet: AlertPacket) -> bytes:
+    """Bare Avro record, for readers that know the schema already.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing, or null or of a type where the schema forbids it.
+    """
+    try:
+        return _encoder(packet.schema_version)(packet.record)
+    except (KeyError, TypeError, AttributeError, struct.error, OverflowError) as error:
+        raise ValueError(f"packet {packet.candid} does not follow its schema: {error!r}") from error
+
+
+def encode_packet(packet: AlertPacket) -> bytes:
+    """Avro container of one record with its schema: a file, or a message of the stream."""
+    head, sync = _container_head(packet.schema_version)
+    body = encode_schemaless(packet)
+    return b"".join((head, encode_long(1), encode_long(len(body)), body, sync))
+
+
+def packet_name(packet: AlertPacket) -> str:
+    """File name of a packet, ``<candid>.avro``."""
+    return f"{packet.candid}.avro"
+
+
+def write_packets(folder: Path, packets: Iterable[AlertPacket]) -> list[Path]:
+    """Write each packet as ``<candid>.avro``; a file appears only when it is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for packet in packets:
+        path = folder / packet_name(packet)
+        _replace(path, encode_packet(packet))
+        paths.append(path)
+    return paths
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_packet(path: Path) -> AlertPacket:
+    """The one packet of an Avro file, of any version of ZTF's schema or of ours.
+
+    Raises
+    ------
+    BadInput
+        If the file is missing, is not an Avro container, is cut short, or holds no packet.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BadInput(str(path), f"cannot be read ({error.strerror})", "check the path") from error
+    return decode_packet(content, str(path))
+
+
+def decode_packet(content: bytes, source: str = "packet") -> AlertPacket:
+    """The first packet of an Avro container in memory; see `read_packet`."""
+    if not content.startswith(MAGIC):
+        raise BadInput(source, "is not an Avro container file", "give a packet such as <candid>.avro")
+    try:
+        reader = fastavro.reader(io.BytesIO(content))
+        records = list(reader)  # to the end, so that a cut shows
+    except (EOFError, ValueError, IndexError, KeyError, OverflowError, TypeError, MemoryError) as error:
+        raise BadInput(source, "is cut short or damaged", FETCH_AGAIN) from error
+    if not records:
+        raise BadInput(source, "holds no packet", FETCH_AGAIN)
+    record = records[0]
+    if not isinstance(record, dict) or "candidate" not in record:
+        raise BadInput(source, "is Avro, but not an alert packet", "give a packet such as <candid>.avro")
+    schema = reader.writer_schema
+    version = record.get("schemavsn") or (schema.get("version") if isinstance(schema, dict) else None)
+    return AlertPacket(record, str(version or "1"))
+
+
+def read_packets(path: Path) -> Iterator[AlertPacket]:
+    """Packets of a file, of a folder of ``.avro`` files (by name), or of a night's tar.
+
+    Raises
+    ------
+    BadInput
+        As `read_packet`, or for a damaged tar.
+    """
+    path = Path(path)
+    if path.is_dir():
+        for name in sorted(path.glob("*.avro")):
+            yield read_packet(name)
+    elif path.name.endswith((".tar", ".tar.gz", ".tgz")):
+        yield from _read_tar(path)
+    else:
+        yield read_packet(path)
+
+
+def _read_tar(path: Path) -> Iterator[AlertPacket]:
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.name.endswith(".avro") else None
+                if file is not None:
+                    yield decode_packet(file.read(), f"{path}:{member.name}")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise BadInput(str(path), f"is not a complete tar ({error})", FETCH_AGAIN) from error
+
+
+@dataclass(frozen=True)
+class NightTar:
+    """What went into a night's tar.
+
+    Parameters
+    ----------
+    path : Path
+    n_packets : int
+        Public packets inside.
+    n_withheld : int
+        Proprietary packets that were left out.
+    """
+
+    path: Path
+    n_packets: int
+    n_withheld: int
+
+
+def tar_night(packets: Iterable[Path], night: str, folder: Path) -> NightTar:
+    """Write ``ztf_public_<night>.tar.gz`` of the public packets; the same packets give the same bytes.
+
+    Parameters
+    ----------
+    packets : iterable of Path
+        Packet files, ``<candid>.avro``.
+    night : str
+        UT date ``YYYYMMDD``.
+    folder : Path
+        Where the tar goes.
+
+    Raises
+    ------
+    BadInput
+        If a packet cannot be read; no tar is left behind.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"ztf_public_{night}.tar.gz"
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    counts = [0, 0]
+    try:
+        with (
+            temporary.open("wb") as file,
+            gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+        ):
+            for path in sorted(packets, key=lambda path: (len(path.name), path.name)):
+                counts[_add_public(archive, path)] += 1
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return NightTar(target, counts[True], counts[False])
+
+
+def _add_public(archive: tarfile.TarFile, path: Path) -> bool:
+    packet = read_packet(path)
+    if packet.program_id != PUBLIC_PROGRAM:
+        return False
+    content = path.read_bytes()
+    member = tarfile.TarInfo(packet_name(packet))
+    member.size = len(content)
+    file: IO[bytes] = io.BytesIO(content)
+    archive.addfile(member, file)
+    return True
