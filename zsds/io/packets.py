@@ -26,10 +26,13 @@ FETCH_AGAIN = "fetch or make the file again"
 
 @cache
 def _container_head(version: str) -> tuple[bytes, bytes]:
-    sync = hashlib.md5(schema_text(version).encode(), usedforsecurity=False).digest()
+    """Header of every container of this version, and the mark that ends each of its blocks."""
+    schema = schema_text(version).encode()
+    mark = hashlib.md5(schema, usedforsecurity=False).digest()
     head = io.BytesIO()
-    fastavro.writer(head, alert_schema(version), [], sync_marker=sync)
-    return head.getvalue(), sync
+    metadata = {"avro.codec": b"null", "avro.schema": schema}
+    fastavro.schemaless_writer(head, {"type": "map", "values": "bytes"}, metadata)
+    return MAGIC + head.getvalue() + mark, mark
 
 
 @cache
@@ -53,9 +56,9 @@ def encode_schemaless(packet: AlertPacket) -> bytes:
 
 def encode_packet(packet: AlertPacket) -> bytes:
     """Avro container of one record with its schema: a file, or a message of the stream."""
-    head, sync = _container_head(packet.schema_version)
+    head, mark = _container_head(packet.schema_version)
     body = encode_schemaless(packet)
-    return b"".join((head, encode_long(1), encode_long(len(body)), body, sync))
+    return b"".join((head, encode_long(1), encode_long(len(body)), body, mark))
 
 
 def packet_name(packet: AlertPacket) -> str:
