@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ class Amplifier:
         None when the amplifier has no overscan.
     flip_x, flip_y : bool
         Whether the stored array is mirrored relative to the quadrant's frame.
+    read_flip_x, read_flip_y : bool
+        Whether the quadrant's frame is mirrored relative to the order of readout, in which the first
+        pixel read is at the origin. Cross-talk and overscan columns are matched in that order.
+    stored_shape : tuple of int, optional
+        (ny, nx) of the HDU that holds the pixels.
+    overscan_used : tuple of int, optional
+        First and one-past-last overscan column to use, zero-based in order of readout; all when not given.
     linearity : tuple of float
         (A, B) of true = x / (A x**2 + B x + 1), x in DN above bias.
     crosstalk : mapping of int to float
@@ -70,6 +79,10 @@ class Amplifier:
     overscan: Section | None = None
     flip_x: bool = False
     flip_y: bool = False
+    read_flip_x: bool = False
+    read_flip_y: bool = False
+    stored_shape: tuple[int, int] | None = None
+    overscan_used: tuple[int, int] | None = None
     linearity: tuple[float, float] = (0.0, 0.0)
     crosstalk: Mapping[int, float] = field(default_factory=dict)
     x_arcsec: float = 0.0
@@ -82,6 +95,10 @@ class Amplifier:
     def shape(self) -> tuple[int, int]:
         """(ny, nx) of the trimmed quadrant."""
         return self.data.y1 - self.data.y0, self.data.x1 - self.data.x0
+
+    def read_order(self, array: NDArray[Any]) -> NDArray[Any]:
+        """View of an array of the quadrant in the order its pixels were read; its own inverse."""
+        return array[:: -1 if self.read_flip_y else 1, :: -1 if self.read_flip_x else 1]
 
 
 @dataclass(frozen=True)
@@ -147,14 +164,16 @@ class Camera:
         By code.
     detectors : mapping of int to Detector
         By CCD number.
-    keywords : mapping of str to str
-        Our name of a header value -> the header's keyword. Our names: ``start_time``, ``exposure_s``,
-        ``band``, ``field``, ``ra``, ``dec``, ``frame_type``, ``program_id``, ``program_pi``,
-        ``airmass``, ``ccd``.
+    keywords : mapping of str to tuple of str
+        Our name of a header value -> the header's keywords, the preferred one first. Our names:
+        ``start_time``, ``exposure_s``, ``band``, ``field``, ``ra``, ``dec``, ``frame_type``,
+        ``program_id``, ``program_pi``, ``airmass``, ``ccd``.
     frame_types : mapping of str to str
-        Header value -> ``science``, ``bias``, ``dark`` or ``flat``.
+        Pattern of the header's value (``*`` matches anything) -> ``science``, ``bias``, ``dark`` or ``flat``.
     file_pattern : str
-        Pattern of raw file names, with fields ``{time} {field} {band} {ccd} {type}``.
+        Pattern of raw file names, with fields ``{prefix} {time} {field} {band} {ccd} {type}``.
+    defaults : mapping of str to value
+        Values, by our names, for headers that lack them.
     """
 
     name: str
@@ -164,9 +183,10 @@ class Camera:
     site: Site
     bands: Mapping[str, Band]
     detectors: Mapping[int, Detector]
-    keywords: Mapping[str, str]
+    keywords: Mapping[str, tuple[str, ...]]
     frame_types: Mapping[str, str]
     file_pattern: str
+    defaults: Mapping[str, str | int | float] = field(default_factory=dict)
 
     def amplifier(self, ccd: int, quadrant: int) -> Amplifier:
         """The amplifier of a quadrant."""

@@ -1,0 +1,157 @@
+"""Cameras read from YAML, and every mistake named by key and line."""
+
+import numpy as np
+import pytest
+
+from zsds.core.camera_file import load_camera, shipped_cameras
+from zsds.core.errors import BadInput
+
+CAMERA = """\
+name: tiny
+prefix: tiny
+object_prefix: TIN
+pixel_scale_arcsec: 1.5
+site: {longitude_deg: 10, latitude_deg: -20, height_m: 100}
+bands:
+  tg: {id: 1, name: green, catalog_mag: g, catalog_colour: [g, r]}
+header:
+  keywords: {start_time: MJD, exposure_s: EXPTIME, band: FILTER, frame_type: KIND, ra: RA, dec: DEC}
+  frame_types: {light: science, bias: bias}
+  defaults: {field: 7}
+file_pattern: "{prefix}_{time}_{type}.fits"
+amplifier_defaults: &all
+  size: [40, 30]
+  gain: 2
+  read_noise: 5
+  saturation_dn: 60000
+amplifiers:
+  1: {extension: 1, data: "[1:32,1:30]", overscan: "[33:40,1:30]", linearity: [-1e-11, 1e-7]}
+  2: {extension: 2, data: "[9:40,1:30]", overscan: "[1:8,1:30]", overscan_used: [2, 7]}
+detectors:
+  1: {x_arcsec: 100}
+  2:
+    amplifiers:
+      1:
+        gain: 3.5
+        crosstalk: {2: 1e-4}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text):
+        path = tmp_path / "tiny.yaml"
+        path.write_text(text)
+        return path
+
+    return _write
+
+
+@pytest.mark.parametrize("name", ["demo", "ztf", "sinistro", "huntsman"])
+def test_shipped_cameras_load(name):
+    camera = load_camera(name)
+    assert camera.name == name
+    assert name in shipped_cameras()
+    channels = [camera.channel(ccd, q) for ccd, d in camera.detectors.items() for q in d.amplifiers]
+    assert len(set(channels)) == len(channels)
+
+
+def test_layers_of_amplifier_keys(write):
+    camera = load_camera(write(CAMERA))
+    first, second = camera.amplifier(1, 1), camera.amplifier(2, 1)
+    assert first.gain == 2.0
+    assert second.gain == 3.5
+    assert second.crosstalk == {2: 1e-4}
+    assert first.linearity == (-1e-11, 1e-7)
+    assert (first.x_arcsec, second.x_arcsec) == (100.0, 0.0)
+    assert first.shape == (30, 32)
+    assert camera.amplifier(1, 2).overscan_used == (1, 7)
+    assert camera.defaults == {"field": 7}
+
+
+def test_ztf_layout():
+    camera = load_camera("ztf")
+    assert len(camera.detectors) == 16
+    amplifier = camera.amplifier(16, 4)
+    assert (amplifier.extension, amplifier.overscan_extension, amplifier.shape) == (4, 8, (3080, 3072))
+    assert camera.channel(16, 4) == 63
+    assert camera.bands["zr"].reference_zero_point == 26.275
+
+
+def test_demo_quadrants_touch_without_gap():
+    camera = load_camera("demo")
+    left, right = camera.nominal_wcs(1, 1, 150, 20), camera.nominal_wcs(1, 2, 150, 20)
+    sky = left.pixel_to_world(999.5, 300).separation(right.pixel_to_world(-0.5, 300))
+    assert sky.arcsec < 1e-3
+
+
+def test_ztf_geometry_is_near_real_headers():
+    """Offsets of quadrant centres from the boresight, east and north, of five archived science images."""
+    camera = load_camera("ztf")
+    measured = {(9, 1): (11620, 5095), (12, 2): (-11546, 5060), (7, 1): (-1693, -1822), (6, 4): (4956, -4986)}
+    for (ccd, quadrant), (east, north) in measured.items():
+        amplifier = camera.amplifier(ccd, quadrant)
+        assert np.hypot(amplifier.x_arcsec - east, amplifier.y_arcsec - north) < 120
+
+
+def test_read_order_is_its_own_inverse():
+    amplifier = load_camera("ztf").amplifier(1, 3)
+    image = np.arange(12).reshape(3, 4)
+    turned = amplifier.read_order(image)
+    assert turned[0, 0] == image[-1, -1]
+    assert np.array_equal(amplifier.read_order(turned), image)
+
+
+MISTAKES = [
+    ("  gain: 2\n", "  gain: two\n", "line 15", "detectors[1].amplifiers[1].gain must be a number"),
+    ("  gain: 2\n", "  gain: -1\n", "line 15", "gain is -1, outside"),
+    ("  gain: 2\n", "  gian: 2\n", "line 15", "gian is not a known key and gain is missing"),
+    ("gain: 3.5", "gain: true", "line 26", "detectors[2].amplifiers[1].gain must be a number"),
+    ("name: tiny\n", "", "line 1", "name is missing"),
+    ("name: tiny\n", "name: tiny\nnane: x\n", "line 2", "nane is not a known key"),
+    ("name: tiny\n", "name: tiny\nname: x\n", "line 1", "name is given twice"),
+    ("  2: {extension: 2,", "  1: {extension: 2,", "line 19", "amplifiers[1] is given twice"),
+    ("[1:32,1:30]", "[1:33,1:30]", "line 19", "overscan overlaps"),
+    ("[1:32,1:30]", "[1:32,1:31]", "line 19", "reaches beyond the image of 40 x 30 pixels"),
+    ("[1:32,1:30]", "[32:1,1:30]", "line 19", "is empty"),
+    ("[1:32,1:30]", "1:32", "line 19", "is not a FITS section"),
+    ("[33:40,1:30]", "[33:40,1:29]", "line 19", "has other rows than data"),
+    ("[2, 7]", "[2, 9]", "line 20", "is not within 1 to 8"),
+    ("extension: 2,", "extension: 1,", "line 20", "overlaps"),
+    ("{2: 1e-4}", "{3: 1e-4}", "line 27", "which this detector lacks"),
+    ("{2: 1e-4}", "{2: 0.5}", "line 27", "crosstalk[2] is 0.5, outside"),
+    ("[-1e-11, 1e-7]", "[-1e-11]", "line 19", "list of 2 numbers"),
+    ("[-1e-11, 1e-7]", "[-1e-8, 1e-7]", "line 19", "absurd"),
+    ("  tg:", "  green:", "line 7", "is not a band code"),
+    ("catalog_mag: g", "catalog_mag: V", "line 7", "must be one of g, r, i, z"),
+    ("light: science", "light: sciense", "line 10", "must be one of science"),
+    ("start_time: MJD", "starttime: MJD", "line 9", "is not a header value we use"),
+    ("{time}_{type}", "{time}_{kind}", "line 12", "file_pattern"),
+    ("latitude_deg: -20", "latitude_deg: -120", "line 5", "site.latitude_deg is -120, outside"),
+    ("  1: {x_arcsec: 100}", "  0: {x_arcsec: 100}", "line 22", "is not a number from 1 to 99"),
+    ("        crosstalk:", "      7: {gain: 2}\n      3:\n        crosstalk:", "line 2", "is not among"),
+    ("prefix: tiny", "prefix: [tiny", "line", "is not YAML"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "text"), MISTAKES)
+def test_mistakes_are_named_by_key_and_line(write, old, new, line, text):
+    assert old in CAMERA
+    with pytest.raises(BadInput) as caught:
+        load_camera(write(CAMERA.replace(old, new, 1)))
+    message = str(caught.value)
+    assert "tiny.yaml" in message
+    assert "\n" not in message
+    assert (line or "") in message
+    assert (text or "") in message
+
+
+def test_unknown_camera_lists_those_that_exist():
+    with pytest.raises(BadInput, match="demo, huntsman, sinistro, ztf"):
+        load_camera("nosuch")
+
+
+@pytest.mark.parametrize("content", ["", "just text", "- a\n- b\n", "\x00"])
+def test_files_that_are_no_cameras(write, content):
+    with pytest.raises(BadInput):
+        load_camera(write(content))

@@ -1,0 +1,259 @@
+"""Reads and writes raw CCD frames in a camera's own layout."""
+
+import gzip
+import io
+import os
+import warnings
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from zsds.core.camera import Amplifier, Camera, Section
+from zsds.core.errors import BadInput
+from zsds.core.exposure import Info
+from zsds.core.ids import file_time
+from zsds.core.raw import RawCcd, RawQuadrant
+from zsds.io.raw_header import RawHeader, header_cards, read_header
+
+FRAME_LETTERS = {"science": "o", "bias": "b", "dark": "d", "flat": "f"}
+OTHER_CAMERA = "use the camera file of this instrument and readout mode"
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, fits.VerifyError)
+
+
+def read_raw(path: str | Path, camera: Camera, quadrants: Iterable[int] | None = None) -> RawCcd:
+    """Read one CCD of one exposure.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        FITS, plain, gzipped or tile-compressed (``.fz``).
+    camera : Camera
+    quadrants : iterable of int, optional
+        The quadrants wanted; all when not given. Cross-talk needs the siblings too.
+
+    Returns
+    -------
+    RawCcd
+        Pixels and overscan in DN, float32, in each quadrant's frame.
+
+    Raises
+    ------
+    BadInput
+        If the file is missing, empty, truncated, not FITS, of another shape, or if its header lacks or
+        contradicts what the camera needs.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated.*")
+            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+                return _read(hdus, path, camera, quadrants)
+    except Warning:
+        raise BadInput(str(path), "the file is truncated", "fetch it again") from None
+    except _DAMAGE as error:
+        problem = _first_line(error)
+        raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
+
+
+def read_raw_header(path: str | Path, camera: Camera) -> RawHeader:
+    """Read and check the header of a raw frame, without its pixels; raises as `read_raw` does."""
+    path = Path(path)
+    _check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+                return read_header(_headers(hdus, camera), str(path), camera)
+    except _DAMAGE as error:
+        problem = _first_line(error)
+        raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
+
+
+def write_raw(path: str | Path, ccd: RawCcd, camera: Camera) -> None:
+    """Write a CCD as the camera would have: the exact inverse of `read_raw`.
+
+    Pixels are rounded to whole DN and kept within 0 to 65535 (unsigned 16 bits). ``.fz`` is compressed in
+    tiles (Rice, lossless), ``.gz`` with gzip. The file appears only when it is complete.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    ccd : RawCcd
+    camera : Camera
+    """
+    path = Path(path)
+    first = next(iter(ccd.quadrants.values()))
+    images = _stored_images(ccd, camera)
+    cards = header_cards(first.info, ccd.frame_type, camera)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        buffer = io.BytesIO()
+        _hdus(images, cards, compressed=path.suffix == ".fz").writeto(buffer)
+        content = buffer.getvalue()
+        temporary.write_bytes(gzip.compress(content, 4, mtime=0) if path.suffix == ".gz" else content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def raw_file_name(info: Info, frame_type: str, camera: Camera) -> str:
+    """Name of a raw file in the camera's own pattern."""
+    return camera.file_pattern.format(
+        prefix=camera.prefix,
+        time=file_time(info.start_mjd),
+        field=info.id.field,
+        band=info.id.band,
+        ccd=info.id.ccd,
+        type=FRAME_LETTERS[frame_type],
+    )
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise BadInput(str(path), "no such file", "check the path")
+    if path.stat().st_size == 0:
+        raise BadInput(str(path), "the file is empty", "fetch it again")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _read(hdus: fits.HDUList, path: Path, camera: Camera, wanted: Iterable[int] | None) -> RawCcd:
+    header = read_header(_headers(hdus, camera), str(path), camera)
+    amplifiers = camera.detectors[header.ccd].amplifiers
+    shift = _fpack_shift(hdus, camera)
+    images: dict[int, NDArray[Any]] = {}
+    quadrants = {}
+    for quadrant in amplifiers if wanted is None else wanted:
+        amplifier = amplifiers[quadrant]
+        data, overscan = _cut(hdus, amplifier, shift, images, path)
+        quadrants[quadrant] = RawQuadrant(data, overscan, header.info(camera, quadrant))
+    return RawCcd(quadrants, header.frame_type)
+
+
+def _headers(hdus: fits.HDUList, camera: Camera) -> list[fits.Header]:
+    """The primary header, then that of the first amplifier: where keywords are looked for."""
+    detector = next(iter(camera.detectors.values()))
+    first = next(iter(detector.amplifiers.values())).extension + _fpack_shift(hdus, camera)
+    headers = [hdus[0].header]
+    if first > 0 and _has_hdu(hdus, first):
+        headers.append(hdus[first].header)
+    return headers
+
+
+def _has_hdu(hdus: fits.HDUList, index: int) -> bool:
+    try:
+        _ = hdus[index]
+    except IndexError:
+        return False
+    return True
+
+
+def _fpack_shift(hdus: fits.HDUList, camera: Camera) -> int:
+    """1 if fpack had to move the pixels of the primary HDU to the first extension, else 0."""
+    detector = next(iter(camera.detectors.values()))
+    in_primary = any(amplifier.extension == 0 for amplifier in detector.amplifiers.values())
+    if in_primary and hdus[0].header.get("NAXIS", 0) == 0 and _has_hdu(hdus, 1):
+        return int(isinstance(hdus[1], fits.CompImageHDU))
+    return 0
+
+
+def _cut(
+    hdus: fits.HDUList, amplifier: Amplifier, shift: int, images: dict[int, NDArray[Any]], path: Path
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    image = _image(hdus, amplifier.extension + shift, images, path)
+    if amplifier.stored_shape is not None and image.shape != amplifier.stored_shape:
+        ny, nx = amplifier.stored_shape
+        problem = (
+            f"extension {amplifier.extension} is {image.shape[1]} x {image.shape[0]} pixels, not {nx} x {ny}"
+        )
+        raise BadInput(str(path), problem, OTHER_CAMERA)
+    data = _turned(image, amplifier.data, amplifier)
+    if amplifier.overscan is None:
+        return data, np.zeros((data.shape[0], 0), dtype=np.float32)
+    extension = amplifier.extension if amplifier.overscan_extension is None else amplifier.overscan_extension
+    strip = _image(hdus, extension + shift, images, path)
+    section = amplifier.overscan
+    if section.x1 > strip.shape[1] or section.y1 > strip.shape[0]:
+        problem = f"overscan in extension {extension} is only {strip.shape[1]} x {strip.shape[0]} pixels"
+        raise BadInput(str(path), problem, OTHER_CAMERA)
+    return data, _turned(strip, section, amplifier)
+
+
+def _image(hdus: fits.HDUList, index: int, images: dict[int, NDArray[Any]], path: Path) -> NDArray[Any]:
+    if index not in images:
+        if not _has_hdu(hdus, index):
+            problem = f"has no extension {index}"
+            raise BadInput(str(path), problem, "the file is truncated or of another camera")
+        data = hdus[index].data
+        if data is None or data.ndim != 2:
+            raise BadInput(
+                str(path), f"extension {index} holds no image", "use the camera file of this instrument"
+            )
+        images[index] = data
+    return images[index]
+
+
+def _turned(image: NDArray[Any], section: Section, amplifier: Amplifier) -> NDArray[np.float32]:
+    """Section of a stored image in the quadrant's frame, native float32."""
+    cut = image[section.slices]
+    cut = cut[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
+    return np.ascontiguousarray(cut, dtype=np.float32)
+
+
+def _stored_images(ccd: RawCcd, camera: Camera) -> dict[int, NDArray[np.uint16]]:
+    """The images of each HDU, in unsigned 16 bits."""
+    images: dict[int, NDArray[np.uint16]] = {}
+    for quadrant, raw in ccd.quadrants.items():
+        amplifier = camera.amplifier(raw.info.id.ccd, quadrant)
+        shape = amplifier.stored_shape or (amplifier.data.y1, amplifier.data.x1)
+        _place(images, amplifier.extension, shape, amplifier.data, raw.data, amplifier)
+        if amplifier.overscan is None:
+            continue
+        section = amplifier.overscan
+        extension = amplifier.overscan_extension
+        extension = amplifier.extension if extension is None else extension
+        _place(images, extension, (section.y1, section.x1), section, raw.overscan, amplifier)
+    return images
+
+
+def _place(
+    images: dict[int, NDArray[np.uint16]],
+    extension: int,
+    shape: tuple[int, int],
+    section: Section,
+    pixels: NDArray[np.float32],
+    amplifier: Amplifier,
+) -> None:
+    image = images.setdefault(extension, np.zeros(shape, dtype=np.uint16))
+    turned = pixels[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
+    image[section.slices] = np.clip(np.rint(turned), 0, 65535)
+
+
+def _hdus(
+    images: dict[int, NDArray[np.uint16]], cards: list[tuple[str, Any]], compressed: bool
+) -> fits.HDUList:
+    header = fits.Header(cards)
+    if compressed:
+        hdus: list[Any] = [fits.PrimaryHDU(header=None if 0 in images else header)]
+    else:
+        hdus = [fits.PrimaryHDU(images.get(0), header=header)]
+    first = 0 if compressed and 0 in images else 1
+    for extension in range(first, max(images) + 1):
+        own = header if extension == 0 else None
+        if extension not in images:
+            hdus.append(fits.ImageHDU(header=own))
+        elif compressed:
+            hdus.append(fits.CompImageHDU(images[extension], header=own, compression_type="RICE_1"))
+        else:
+            hdus.append(fits.ImageHDU(images[extension]))
+    return fits.HDUList(hdus)
