@@ -50,10 +50,12 @@ def alert_schema(version: str = ZTF_VERSION) -> dict[str, Any]:
 
 @cache
 def schema_text(version: str = ZTF_VERSION) -> str:
-    """Schema as JSON text, which goes along with schemaless packets as their message key."""
-    return json.dumps(
-        {key: value for key, value in alert_schema(version).items() if not key.startswith("__")}
-    )
+    """Schema as JSON text: in every container, and the message key of schemaless packets.
+
+    Sorted by key, because the parser leaves the keys of a field in an order that changes from run to run.
+    """
+    schema = {key: value for key, value in alert_schema(version).items() if not key.startswith("__")}
+    return json.dumps(schema, sort_keys=True)
 
 
 @cache
