@@ -1,0 +1,43 @@
+"""Synthetic skies and nights with their truth."""
+
+from zsds.sim.psf import FAMILIES, PsfShape, TabulatedPsf, tabulate_psf, varied_shape
+from zsds.sim.quadrant import Conditions, SimulatedQuadrant, expected_light, render_quadrant
+from zsds.sim.scenes import (
+    Epochs,
+    EpochSettings,
+    epoch_pair,
+    epochs,
+    frame_region,
+    frame_wcs,
+    simple_quadrant,
+)
+from zsds.sim.sky import Region, Sky, SkySettings, make_sky, star_mags, star_positions, transient_light
+from zsds.sim.transients import TransientSettings, with_transients
+
+__all__ = [
+    "FAMILIES",
+    "Conditions",
+    "EpochSettings",
+    "Epochs",
+    "PsfShape",
+    "Region",
+    "SimulatedQuadrant",
+    "Sky",
+    "SkySettings",
+    "TabulatedPsf",
+    "TransientSettings",
+    "epoch_pair",
+    "epochs",
+    "expected_light",
+    "frame_region",
+    "frame_wcs",
+    "make_sky",
+    "render_quadrant",
+    "simple_quadrant",
+    "star_mags",
+    "star_positions",
+    "tabulate_psf",
+    "transient_light",
+    "varied_shape",
+    "with_transients",
+]
