@@ -1,0 +1,15 @@
+"""Where an image lies on the sky: pattern match, distortion fit, coordinates, proper motions."""
+
+from zsds.astrometry.epoch import moved_to_epoch
+from zsds.astrometry.positions import Matches, match_positions
+from zsds.astrometry.settings import AstrometrySettings
+from zsds.astrometry.solve import Astrometry, fit_astrometry
+
+__all__ = [
+    "Astrometry",
+    "AstrometrySettings",
+    "Matches",
+    "fit_astrometry",
+    "match_positions",
+    "moved_to_epoch",
+]

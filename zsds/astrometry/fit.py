@@ -1,0 +1,117 @@
+"""Weighted, clipped polynomial fits of matched stars; the data choose the order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsds.astrometry.polynomial import PlanePolynomial, fit_polynomial, fit_similarity, n_terms
+from zsds.astrometry.settings import AstrometrySettings
+
+Points = NDArray[np.float64]
+MEDIAN_CHI2_2D = 2 * np.log(2)  # median of chi-squared with two degrees of freedom
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A map with the matches it kept.
+
+    Parameters
+    ----------
+    map : PlanePolynomial
+    used : ndarray of bool [n]
+    sigma : ndarray of float64 [n]
+        Error of each match per axis including ``jitter``, arcsec.
+    jitter : float
+        Error per axis common to all stars that makes chi-squared 1 per degree of freedom, arcsec.
+    bic : float
+        Bayesian information criterion.
+    order : int
+        Of the polynomial; 0 a similarity.
+    """
+
+    map: PlanePolynomial
+    used: NDArray[np.bool_]
+    sigma: NDArray[np.float64]
+    jitter: float
+    bic: float
+    order: int
+
+
+def fit_best_order(
+    points: Points, targets: Points, errors: Points, scale: float, settings: AstrometrySettings
+) -> Fit:
+    """Fit of the order with the lowest Bayesian information criterion.
+
+    Parameters
+    ----------
+    points, targets : ndarray of float64 [n, 2]
+        Matched positions, arcsec.
+    errors : ndarray of float64 [n]
+        Known error per axis, arcsec.
+    scale : float
+        Half size of the field, arcsec.
+    settings : AstrometrySettings
+
+    Returns
+    -------
+    Fit
+    """
+    allowed = [
+        k for k in range(1, settings.max_order + 1) if len(points) >= settings.matches_per_term * n_terms(k)
+    ]
+    if not allowed:
+        return _clipped_fit(points, targets, errors, 0, scale, settings, None)
+    jitter = _clipped_fit(points, targets, errors, allowed[-1], scale, settings, None).jitter
+    fits = [_clipped_fit(points, targets, errors, order, scale, settings, jitter) for order in allowed]
+    best = min(fits, key=lambda fit: fit.bic)
+    return _clipped_fit(points, targets, errors, best.order, scale, settings, None)
+
+
+def _clipped_fit(
+    points: Points,
+    targets: Points,
+    errors: Points,
+    order: int,
+    scale: float,
+    settings: AstrometrySettings,
+    jitter: float | None,
+) -> Fit:
+    """Fit of one order (0: a similarity) with clipping; the jitter is found when not given."""
+    used = np.ones(len(points), dtype=bool)
+    level = jitter or 0.0
+    for _ in range(5):
+        sigma = np.hypot(errors, level)
+        chosen = _fit(points[used], targets[used], 1 / sigma[used] ** 2, order, scale)
+        squares = ((targets - chosen(points)) ** 2).sum(axis=1)
+        freedom = max(2 * used.sum() - 2 * max(n_terms(order), 2), 1) / (2 * used.sum())
+        if jitter is None:
+            level = common_error(squares[used] / freedom, errors[used])
+            sigma = np.hypot(errors, level)
+        kept = squares < (settings.clip_sigma * sigma) ** 2
+        if kept.sum() < max(3, n_terms(order)) or np.array_equal(kept, used):
+            break
+        used = kept
+    limited = np.minimum(squares / sigma**2, settings.clip_sigma**2)
+    bic = float(limited.sum() + 2 * n_terms(order) * np.log(2 * len(points)))
+    return Fit(chosen, used, sigma, level, bic, order)
+
+
+def _fit(points: Points, targets: Points, weights: Points, order: int, scale: float) -> PlanePolynomial:
+    if order == 0:
+        return fit_similarity(points, targets, weights, scale)
+    return fit_polynomial(points, targets, weights, order, scale)
+
+
+def common_error(squares: Points, errors: Points) -> float:
+    """Error per axis to add to each ``errors`` so that the median of squares / variance is right, arcsec."""
+    low, high = 0.0, float(np.sqrt(np.median(squares))) + 1e-6
+    if np.median(squares / errors**2) <= MEDIAN_CHI2_2D:
+        return 0.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        if np.median(squares / (errors**2 + middle**2)) > MEDIAN_CHI2_2D:
+            low = middle
+        else:
+            high = middle
+    return high
