@@ -19,7 +19,7 @@ def match_table(
     dec: NDArray[np.float64],
     fit: Fit,
 ) -> Table:
-    """Table "astrometry_matches" of stars [n] and their reference stars [n]; residuals from the WCS itself."""
+    """Table "astrometry_matches" of n stars and their reference stars, with residuals from the WCS itself."""
     table = new_table("astrometry_matches", len(rows))
     world = wcs.all_pix2world(pixels, 0)
     ra0, dec0 = wcs.wcs.crval

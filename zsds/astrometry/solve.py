@@ -78,7 +78,8 @@ def fit_astrometry(
         Detections: ``x y`` (pixels, origin 0), ``flux``; where given ``flux_err`` and ``fwhm`` (pixels) or
         ``x_err y_err`` (pixels) say how precise each is.
     gaia : Table
-        Reference stars over the image and the pointing error around it (table "gaia"; only ``ra dec`` are needed).
+        Reference stars over the image and the pointing error around it: table "gaia", of which only
+        ``ra dec`` are needed.
     guess : astropy.wcs.WCS
         Nominal coordinates with or without distortion, or an earlier solution. Its ``pixel_shape`` gives
         the size of the image; without it the stars' extent does.
@@ -100,7 +101,7 @@ def fit_astrometry(
     pattern = find_pattern(field_.patterns, settings)
     _check_pattern(pattern, field_, settings)
     fit, index, neighbour = _fit_all(field_, pattern, settings)
-    _check_fit(fit, index, field_, pattern, settings)
+    _check_fit(fit, field_, pattern, settings)
     wcs = sip_wcs(
         lambda pixels: fit.map(field_.to_plane(pixels) @ pattern.orientation.T),
         field_.ra0,
@@ -253,9 +254,7 @@ def _catalog_errors(field_: _Field) -> NDArray[np.float64]:
     return np.sqrt(errors[field_.catalog_rows]) / 1000
 
 
-def _check_fit(
-    fit: Fit, index: NDArray[np.int64], field_: _Field, pattern: Pattern, settings: AstrometrySettings
-) -> None:
+def _check_fit(fit: Fit, field_: _Field, pattern: Pattern, settings: AstrometrySettings) -> None:
     """A polynomial that turns the image inside out, or keeps few of its stars, is no solution."""
     corners = field_.to_plane(_corner_pixels(field_.shape)) @ pattern.orientation.T
     step = 1e-3 * field_.patterns.half_size

@@ -1,0 +1,5 @@
+"""Local reference catalogs: Gaia, PS1 and orbits; import, fetch, look-ups."""
+
+from zsds.catalogs.store import CatalogStore
+
+__all__ = ["CatalogStore"]
