@@ -8,8 +8,8 @@ from zsds.core.errors import BadInput
 from zsds.core.tables import check_table
 
 CERES = (
-    "00001    3.4   0.15 K205V 162.68631   73.73161   80.28698   10.58862  0.0775571  0.21406009   2.7676569  0 "
-    "MPO492748  6751 115 1801-2019 0.60 M-v 30h Williams   0000      (1) Ceres              20190915"
+    "00001    3.4   0.15 K205V 162.68631   73.73161   80.28698   10.58862  0.0775571  0.21406009   2.7676569"
+    "  0 MPO492748  6751 115 1801-2019 0.60 M-v 30h Williams   0000      (1) Ceres              20190915"
 )
 UNNUMBERED = CERES.replace("00001  ", "K02M06A").replace("3.4", "   ").replace("(1) Ceres", "2002 MA6 ")
 

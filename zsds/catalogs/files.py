@@ -1,4 +1,4 @@
-"""Reads catalog files of any common format, told by content, into a table with the file's own column names."""
+"""Reads catalog files of any common format, told by content, with the file's own column names."""
 
 import gzip
 import warnings

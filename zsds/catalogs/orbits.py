@@ -140,6 +140,6 @@ def _comets(lines: Lines) -> Table:
 
 def _comet_name(text: str) -> str:
     """Designation without the discoverers' names: C/1995O1, 1P."""
-    designation = text.split("(")[0].strip()
+    designation = text.split("(", maxsplit=1)[0].strip()
     head, _, tail = designation.partition("/")
     return (head if head[:1].isdigit() else f"{head}/{tail}").replace(" ", "")
