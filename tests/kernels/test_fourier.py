@@ -1,0 +1,47 @@
+import numpy as np
+
+from zsds.kernels.fourier import add_corner, add_spectra, fill_bad, shift_variance, subtract_spectra
+
+
+def test_spectra_against_numpy():
+    rng = np.random.default_rng(1)
+    a, b, c, d = (rng.normal(size=(7, 5)) + 1j * rng.normal(size=(7, 5)) for _ in range(4))
+    a, b, c, d = (v.astype(np.complex64) for v in (a, b, c, d))
+    out = np.empty_like(a)
+    subtract_spectra(a, b, c, d, out)
+    np.testing.assert_allclose(out, a * b - c * d, rtol=1e-5, atol=1e-5)
+    add_spectra(a, b, c, d, out)
+    np.testing.assert_allclose(out, a * b + c * d, rtol=1e-5, atol=1e-5)
+
+
+def test_corners_share_every_pixel():
+    tile = np.random.default_rng(2).normal(size=(20, 23)).astype(np.float32)
+    out = np.zeros((11, 13), np.float32)
+    for right in (False, True):
+        for top in (False, True):
+            add_corner(tile, 4, right, top, out)
+    np.testing.assert_allclose(out, tile[4:15, 4:17], rtol=1e-5)
+
+
+def test_corner_weight_falls_away_from_the_corner():
+    out = np.zeros((10, 20), np.float32)
+    add_corner(np.ones((30, 30), np.float32), 3, True, False, out)
+    assert out[0, -1] > 0.9 and out[-1, 0] < 0.01
+
+
+def test_shift_variance_of_a_ramp():
+    y, x = np.mgrid[:12, :14].astype(np.float32)
+    out = np.ones((6, 7), np.float32)
+    shift_variance(np.float32(3) * x - 2 * y, 3, np.float32(0.5), np.float32(0.25), out)
+    np.testing.assert_allclose(out, 1 + 9 * 0.5 + 4 * 0.25, rtol=1e-6)
+
+
+def test_fill_takes_data_and_variance_of_the_model():
+    data, variance = np.ones((3, 4), np.float32), np.full((3, 4), 2, np.float32)
+    good = np.ones((3, 4), bool)
+    good[1, 2] = False
+    fill_bad(
+        data, good, np.full((3, 4), 9, np.float32), np.float32(0), variance, np.full((3, 4), 5, np.float32)
+    )
+    assert data[1, 2] == 9 and variance[1, 2] == 5
+    assert data.sum() == 11 + 9 and variance.sum() == 22 + 5

@@ -1,0 +1,287 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from scipy.fft import rfft2
+from scipy.ndimage import maximum_filter
+
+from tests.subtract.sky import Stars, add_star, frozen, make_exposure, make_stars, make_wcs
+from zsds.core.errors import UnusableData
+from zsds.core.flags import Mask
+from zsds.core.psf import GaussianPsf
+from zsds.reference import GridPsf
+from zsds.subtract import MatchSettings, SubtractSettings, subtract
+
+SHAPE = (330, 390)
+WCS = make_wcs(SHAPE)
+NOTHING = Stars(np.zeros(0), np.zeros(0), np.zeros(0))
+PLAIN = SubtractSettings(normalise=False)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(21)
+
+
+def pair(rng, stars=NOTHING, science=2.4, reference=2.2, reference_sky=60.0, new=(), zero=25.3):
+    """A science image and a deeper reference of the same pixels."""
+    n = make_exposure(rng, SHAPE, WCS, stars, science, new=new)
+    r = make_exposure(rng, SHAPE, WCS, stars, reference, sky=reference_sky, zero_point=zero)
+    return frozen(n), frozen(r)
+
+
+@pytest.mark.parametrize("fwhm", [(2.4, 2.2), (2.0, 3.0), (3.2, 2.0)])
+def test_empty_sky_has_unit_score_and_white_noise(rng, fwhm):
+    n, r = pair(rng, science=fwhm[0], reference=fwhm[1])
+    result = subtract(n, r, PLAIN)
+    score = result.score[8:-8, 8:-8]
+    independent = score.size / (2 * np.pi * (max(fwhm) / 2.35) ** 2 * 2)
+    assert score.std() == pytest.approx(1, abs=4 / np.sqrt(2 * independent))
+    assert abs(score.mean()) < 4 * 3 / np.sqrt(score.size / 12)
+    difference = result.exposure.data[8:-8, 8:-8].astype(float)
+    assert np.mean(difference**2 / result.exposure.variance[8:-8, 8:-8]) == pytest.approx(1, abs=0.03)
+    power = np.abs(rfft2(difference)) ** 2
+    fy, fx = np.fft.fftfreq(difference.shape[0])[:, None], np.fft.rfftfreq(difference.shape[1])[None, :]
+    frequency = np.hypot(fx, fy)
+    for low, high in ((0.02, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5)):
+        ring = (frequency >= low) & (frequency < high)
+        level = power[ring].mean() / power[frequency < 0.5].mean()
+        assert level == pytest.approx(1, abs=5 / np.sqrt(ring.sum()) + 0.01)
+
+
+def test_false_peaks_are_as_many_as_gaussian_noise_gives(rng):
+    """Peaks above u of a Gaussian field: area * (second moment) / (2 pi)^(3/2) * u exp(-u^2 / 2)."""
+    found, expected = 0, 0.0
+    for _ in range(3):
+        n, r = pair(rng)
+        score = subtract(n, r, PLAIN).score[8:-8, 8:-8].astype(float)
+        slope = np.sqrt(np.var(np.diff(score, axis=0)) * np.var(np.diff(score, axis=1))) / score.var()
+        u = 3.5
+        expected += score.size * slope / (2 * np.pi) ** 1.5 * u * np.exp(-(u**2) / 2)
+        found += ((maximum_filter(score, 3) == score) & (score > u)).sum()
+    assert abs(found - expected) < 4 * np.sqrt(expected) + 0.1 * expected
+
+
+def test_swap_only_flips_the_sign(rng):
+    stars = make_stars(rng, WCS, SHAPE, 50, bright=20000)
+    n, r = pair(rng, stars, zero=25.0)
+    settings = SubtractSettings(normalise=False, curvature=0.0, background_cell=0)
+    one, two = subtract(n, r, settings), subtract(r, n, settings)
+    assert one.flux_scale * two.flux_scale == pytest.approx(1, abs=3 * one.metrics["flux_scale_err"])
+    quiet = one.exposure.variance < 1.2 * np.median(one.exposure.variance)
+    np.testing.assert_allclose(one.score[quiet], -two.score[quiet], atol=0.25)
+    assert np.corrcoef(one.score[quiet], two.score[quiet])[0, 1] < -0.999
+
+
+@pytest.mark.parametrize("fwhm", [(2.4, 2.2), (2.0, 2.8), (2.8, 2.0)])
+def test_injected_fluxes_are_unbiased_with_honest_errors(rng, fwhm):
+    new, stars = [], make_stars(rng, WCS, SHAPE, 40, bright=30000)
+    for y in range(20, 320, 24):
+        new += [(x + rng.uniform(-0.1, 0.1), y + rng.uniform(-0.1, 0.1), 3000.0) for x in range(20, 380, 24)]
+    n, r = pair(rng, stars, *fwhm, new=new)
+    result = subtract(n, r, PLAIN)
+    x, y = (np.array([round(s[k]) for s in new]) for k in (0, 1))
+    flux, err = result.flux[y, x], result.flux_err[y, x]
+    centred = np.array([_centred_response(result.exposure.psf, *s[:2]) for s in new])
+    sx, sy = WCS.all_world2pix(stars.ra, stars.dec, 0)
+    lonely = np.hypot(x[:, None] - sx, y[:, None] - sy).min(axis=1) > 8
+    flux = flux / centred
+    assert np.mean(flux[lonely]) == pytest.approx(
+        3000, abs=4 * np.std(flux[lonely]) / np.sqrt(lonely.sum()) + 9
+    )
+    pull = (flux - 3000)[lonely] / err[lonely]
+    assert pull.std() == pytest.approx(1, abs=4 / np.sqrt(2 * lonely.sum()))
+
+
+def _centred_response(psf, x, y):
+    """What the matched filter loses at the nearest pixel of a source off its centre."""
+    there = psf.at(x, y, x - round(x), y - round(y)).astype(float)
+    here = psf.at(x, y).astype(float)
+    return np.sum(there * here) / np.sum(here**2)
+
+
+def test_constant_stars_vanish(rng):
+    stars = make_stars(rng, WCS, SHAPE, 120, bright=300000)
+    n, r = pair(rng, stars, 2.2, 2.5)
+    result = subtract(n, r)
+    x, y = (np.rint(v).astype(int) for v in WCS.all_world2pix(stars.ra, stars.dec, 0))
+    inside = (x > 8) & (x < SHAPE[1] - 8) & (y > 8) & (y < SHAPE[0] - 8)
+    worst = np.array(
+        [
+            np.abs(result.score[j - 2 : j + 3, i - 2 : i + 3]).max()
+            for i, j in zip(x[inside], y[inside], strict=True)
+        ]
+    )
+    assert np.mean(worst < 5) > 0.985
+    assert result.flux_scale == pytest.approx(10**-0.12, rel=4 * result.metrics["flux_scale_err"])
+    assert result.metrics["flux_scale_err"] < 0.001
+    assert result.metrics["n_match_stars"] > 30
+
+
+def test_tiles_equal_the_whole(rng):
+    stars = make_stars(rng, WCS, SHAPE, 60, bright=50000)
+    n, r = pair(rng, stars)
+    whole, tiles = (subtract(n, r, SubtractSettings(tile_size=size)) for size in (1000, 110))
+    noise = np.sqrt(np.median(whole.exposure.variance))
+    assert np.abs(whole.exposure.data - tiles.exposure.data).max() < 0.05 * noise
+    np.testing.assert_allclose(whole.score, tiles.score, atol=0.03)
+    np.testing.assert_allclose(whole.flux_err, tiles.flux_err, rtol=0.01)
+
+
+def test_varying_psf_and_flux_scale_leave_no_seams(rng):
+    """FWHM 2.0 to 2.6 and 3 % in flux scale over 390 pixels; noise-free but for the photon variance given."""
+    stars = make_stars(rng, WCS, SHAPE, 150, faint=5000, bright=60000)
+    ends = [GaussianPsf(w, 31).at(0, 0) for w in np.linspace(2.0, 2.6, 9)]
+    psf = GridPsf(np.linspace(0, 389, 9), np.array([0.0]), np.stack([ends]))
+    n = make_exposure(rng, SHAPE, WCS, stars, psf=psf)
+    tilt = (1 + 0.03 * (np.arange(SHAPE[1]) / 389 - 0.5)).astype(np.float32)
+    n = replace(n, data=n.data * tilt)
+    r = make_exposure(rng, SHAPE, WCS, stars, 2.3, sky=60)
+    result = subtract(n, r, SubtractSettings(tile_size=130))
+    x, y = (np.rint(v).astype(int) for v in WCS.all_world2pix(stars.ra, stars.dec, 0))
+    inside = (x > 8) & (x < SHAPE[1] - 8) & (y > 8) & (y < SHAPE[0] - 8)
+    score = result.score[y[inside], x[inside]]
+    assert np.abs(score).max() < 5 and score.std() < 1.2
+    assert result.metrics["score_width"] == pytest.approx(1, abs=0.03)
+
+
+def test_registration_is_measured_and_removed(rng):
+    stars = make_stars(rng, WCS, SHAPE, 80, faint=3000, bright=60000)
+    n = make_exposure(rng, SHAPE, WCS, stars)
+    moved = make_wcs(SHAPE, dx=0.22, dy=-0.13)
+    r = replace(make_exposure(rng, SHAPE, moved, stars, 2.3, sky=60), wcs=WCS)
+    result = subtract(n, r)
+    assert result.registration.dx == pytest.approx(0.22, abs=0.01)
+    assert result.registration.dy == pytest.approx(-0.13, abs=0.01)
+    assert result.registration.dx_rms < 0.03
+    x, y = (np.rint(v).astype(int) for v in WCS.all_world2pix(stars.ra, stars.dec, 0))
+    inside = (x > 8) & (x < SHAPE[1] - 8) & (y > 8) & (y < SHAPE[0] - 8)
+    assert np.abs(result.score[y[inside], x[inside]]).max() < 5
+
+
+def test_registration_noise_is_measured(rng):
+    """Stars scattered by 0.08 pixels: the score must allow for it."""
+    stars = make_stars(rng, WCS, SHAPE, 80, faint=20000, bright=60000)
+    n = make_exposure(rng, SHAPE, WCS, stars)
+    scatter = replace(stars, ra=stars.ra + rng.normal(0, 0.08 / 3600, 80) / np.cos(np.radians(20)))
+    r = make_exposure(rng, SHAPE, WCS, scatter, 2.3, sky=60)
+    result = subtract(n, r)
+    assert result.registration.dx_rms == pytest.approx(0.08, rel=0.4)
+    assert result.registration.dy_rms < 0.03
+    assert np.mean(np.abs(result.score) > 5) < 2e-4
+
+
+def test_background_difference_is_removed(rng):
+    stars = make_stars(rng, WCS, SHAPE, 50, bright=30000)
+    n, r = pair(rng, stars)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    glow = (12 + 8 * np.sin(x / 150) + 0.02 * y).astype(np.float32)
+    result = subtract(replace(n, data=n.data + glow), r, SubtractSettings(background_cell=64))
+    assert np.nanmedian(result.exposure.data) == pytest.approx(0, abs=0.3)
+    assert result.metrics["score_width"] < 1.03
+
+
+def test_defects_are_filled_and_flagged(rng):
+    stars = make_stars(rng, WCS, SHAPE, 60, bright=60000)
+    n, r = pair(rng, stars)
+    data, mask, variance = n.data.copy(), n.mask.copy(), n.variance.copy()
+    data[100, 120], mask[100, 120] = 80000, Mask.COSMIC_RAY
+    data[150:152, 50:70], mask[150:152, 50:70] = np.nan, Mask.NAN
+    data[:, 200:203] = np.inf
+    variance[40, 41] = np.nan
+    mask[220, 100] = Mask.SOURCE | Mask.HALO
+    result = subtract(replace(n, data=data, mask=mask, variance=variance), r)
+    for place in ((100, 120), (150, 60), (80, 201), (40, 41)):
+        assert result.exposure.mask[place] & Mask.FILLED
+    assert result.exposure.mask[220, 100] == Mask.SOURCE | Mask.HALO
+    assert np.isfinite(result.exposure.data).all()
+    assert np.nanmax(np.abs(result.score)) < 6.5
+    clean = subtract(n, r)
+    far = (slice(230, 310), slice(20, 180))
+    np.testing.assert_allclose(result.score[far], clean.score[far], atol=0.08)
+
+
+def test_masked_star_core_is_undefined_and_its_surroundings_quiet(rng):
+    stars = Stars(*WCS.all_pix2world([200.2, 90.0], [150.4, 60.0], 0), np.array([3e6, 4e4]))
+    n, r = pair(rng, stars, zero=25.0)
+    core = n.data > 20000
+    mask = n.mask | np.where(core, np.uint32(Mask.SATURATED), np.uint32(0))
+    result = subtract(replace(n, mask=mask, data=np.minimum(n.data, 20000)), r)
+    assert np.isnan(result.score[150, 200])
+    assert np.nanmax(np.abs(result.score)) < 6.5
+
+
+def test_reference_that_does_not_reach(rng):
+    stars = make_stars(rng, WCS, SHAPE, 60, bright=60000)
+    n, r = pair(rng, stars)
+    data, mask, variance = r.data.copy(), r.mask.copy(), r.variance.copy()
+    data[:, 250:], variance[:, 250:], mask[:, 250:] = 0, 0, Mask.NO_REFERENCE
+    result = subtract(n, replace(r, data=data, mask=mask, variance=variance))
+    assert np.isnan(result.score[:, 250:]).all() and np.isnan(result.exposure.data[:, 250:]).all()
+    assert (result.exposure.mask[:, 250:] & Mask.NO_REFERENCE).all()
+    assert (result.exposure.mask[:, 246:250] & Mask.EDGE).all()
+    assert np.isfinite(result.score[:, :250]).all()
+    assert np.abs(result.score[:, 4:240]).max() < 6.5
+    data[:], mask[:] = np.nan, Mask.NO_REFERENCE
+    with pytest.raises(UnusableData, match="hardly covers"):
+        subtract(n, replace(r, data=data, mask=mask))
+
+
+def test_no_stars_falls_back_on_the_zero_points(rng):
+    n, r = pair(rng, zero=25.5)
+    result = subtract(n, r)
+    assert result.flux_scale == pytest.approx(10**-0.2)
+    assert result.registration.n_stars == 0
+    result = subtract(n, replace(r, zero_point=None))
+    assert result.flux_scale == 1
+
+
+def test_stars_given_are_used(rng):
+    stars = make_stars(rng, WCS, SHAPE, 60, faint=5000, bright=60000)
+    n, r = pair(rng, stars)
+    x, y = WCS.all_world2pix(stars.ra, stars.dec, 0)
+    table = Table({"x": x, "y": y, "flux": stars.flux})
+    table["flux"][0] = np.nan
+    table.add_row((np.nan, 3.0, 1.0))
+    result = subtract(n, r, stars=table)
+    assert result.flux_scale == pytest.approx(10**-0.12, rel=4 * result.metrics["flux_scale_err"])
+    settings = SubtractSettings(match=MatchSettings(min_stars=1000))
+    assert subtract(n, r, settings, stars=table[:0]).flux_scale == pytest.approx(10**-0.12, rel=1e-6)
+
+
+def test_variable_stars_do_not_bend_the_flux_scale(rng):
+    stars = make_stars(rng, WCS, SHAPE, 80, faint=5000, bright=60000)
+    n = make_exposure(rng, SHAPE, WCS, stars)
+    varied = stars.flux * np.where(np.arange(80) % 8 == 0, 1.4, 1.0)
+    r = make_exposure(rng, SHAPE, WCS, replace(stars, flux=varied), 2.3, sky=60)
+    result = subtract(n, r)
+    assert result.flux_scale == pytest.approx(1, abs=4 * result.metrics["flux_scale_err"])
+    assert result.metrics["flux_scale_err"] < 0.002
+
+
+def test_wrong_noise_is_put_right_by_the_measured_width(rng):
+    n, r = pair(rng)
+    result = subtract(replace(n, variance=n.variance * np.float32(1.3)), r)
+    assert result.metrics["score_width"] < 0.93
+    assert np.nanstd(result.score) == pytest.approx(1, abs=0.02)
+
+
+def test_difference_psf_is_that_of_an_injected_source(rng):
+    quiet = make_exposure(rng, SHAPE, WCS, NOTHING, 2.0, new=[(180.3, 140.6, 1e6)], noise=False)
+    quiet = replace(quiet, variance=np.full(SHAPE, 400, np.float32))
+    r = make_exposure(rng, SHAPE, WCS, NOTHING, 2.8, sky=60, noise=False)
+    result = subtract(quiet, r, SubtractSettings(normalise=False, background_cell=0))
+    model = np.zeros(SHAPE)
+    add_star(model, result.exposure.psf, 180.3, 140.6, 1e6)
+    np.testing.assert_allclose(result.exposure.data, model, atol=2e-3 * model.max())
+    assert result.exposure.psf.at(180, 140).sum() == pytest.approx(1, abs=0.01)
+
+
+def test_inputs_that_cannot_be_subtracted(rng):
+    n, r = pair(rng)
+    with pytest.raises(ValueError, match="PSF"):
+        subtract(replace(n, psf=None), r)
+    smaller = replace(r, data=r.data[:-1], variance=r.variance[:-1], mask=r.mask[:-1])
+    with pytest.raises(ValueError, match="science is"):
+        subtract(n, smaller)

@@ -1,0 +1,198 @@
+"""Sampling one pixel grid at the places of another.
+
+Places come on a coarse grid of nodes, ``step`` output pixels apart, and are interpolated linearly between
+them; ``xs`` and ``ys`` are input pixel coordinates, ``areas`` the area of an output pixel in input pixels.
+Values are multiplied by the area, so that the flux of a source is kept.
+"""
+
+import numpy as np
+from numba import njit
+
+LANCZOS_TAPS = 6
+LANCZOS_STEPS = 1024
+SIGNIFICANT = np.float32(0.02)  # a pixel with less weight than this leaves no mask bits
+
+
+def lanczos_table() -> np.ndarray:
+    """Weights of Lanczos-3 [steps + 2, 6] for fractions of a pixel 0 ... 1, each row summing to 1."""
+    fraction = np.arange(LANCZOS_STEPS + 2)[:, None] / LANCZOS_STEPS
+    distance = fraction - (np.arange(LANCZOS_TAPS) - 2)
+    weights = np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0.0)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def sample_lanczos(
+    data,
+    variance,
+    mask,
+    excluded,
+    xs,
+    ys,
+    areas,
+    step,
+    first_row,
+    table,
+    out,
+    out_variance,
+    out_mask,
+    out_lost,
+):
+    """Lanczos-3 of ``data`` for output rows ``first_row`` and following, as many as ``out`` has.
+
+    Excluded pixels (uint8, not 0) take no part: the other weights are scaled up, and ``out_lost`` holds
+    the sum of the absolute weights they would have had; 9 where the output lies outside the input.
+    ``out_variance`` is the noise power at low spatial frequencies (nearest pixel's variance times area).
+    ``out_mask`` joins the bits of the pixels of significant weight that took part.
+    """
+    ny, nx = data.shape
+    for row in range(out.shape[0]):
+        position = (first_row + row) / step
+        node_row = min(int(position), xs.shape[0] - 2)
+        up = position - node_row
+        for node in range(xs.shape[1] - 1):
+            x0 = xs[node_row, node] * (1 - up) + xs[node_row + 1, node] * up
+            x1 = xs[node_row, node + 1] * (1 - up) + xs[node_row + 1, node + 1] * up
+            y0 = ys[node_row, node] * (1 - up) + ys[node_row + 1, node] * up
+            y1 = ys[node_row, node + 1] * (1 - up) + ys[node_row + 1, node + 1] * up
+            area = np.float32(areas[node_row, node] * (1 - up) + areas[node_row + 1, node] * up)
+            for k in range(min(step, out.shape[1] - node * step)):
+                col = node * step + k
+                x = x0 + (x1 - x0) * k / step
+                y = y0 + (y1 - y0) * k / step
+                out[row, col] = 0
+                out_variance[row, col] = 0
+                out_mask[row, col] = 0
+                out_lost[row, col] = 9
+                if not (x > -0.5 and x < nx - 0.5 and y > -0.5 and y < ny - 0.5):
+                    continue
+                i0 = int(np.floor(y))
+                j0 = int(np.floor(x))
+                at = (x - j0) * LANCZOS_STEPS
+                jt = int(at)
+                part_x = np.float32(at - jt)
+                at = (y - i0) * LANCZOS_STEPS
+                it = int(at)
+                part_y = np.float32(at - it)
+                total = np.float32(0)
+                kept = np.float32(0)
+                lost = np.float32(0)
+                bits = np.uint32(0)
+                for i in range(6):
+                    weight_y = table[it, i] + part_y * (table[it + 1, i] - table[it, i])
+                    source_row = i0 + i - 2
+                    for j in range(6):
+                        weight = weight_y * (table[jt, j] + part_x * (table[jt + 1, j] - table[jt, j]))
+                        source_col = j0 + j - 2
+                        if (
+                            source_row < 0
+                            or source_col < 0
+                            or source_row >= ny
+                            or source_col >= nx
+                            or excluded[source_row, source_col]
+                        ):
+                            lost += abs(weight)
+                            continue
+                        total += weight * data[source_row, source_col]
+                        kept += weight
+                        if abs(weight) > SIGNIFICANT:
+                            bits |= mask[source_row, source_col]
+                out_lost[row, col] = lost
+                if kept > 0.2:
+                    out[row, col] = total / kept * area
+                    nearest = variance[min(int(y + 0.5), ny - 1), min(int(x + 0.5), nx - 1)]
+                    out_variance[row, col] = nearest * area
+                    out_mask[row, col] = bits
+                else:
+                    out_lost[row, col] = 9
+
+
+@njit(cache=True, nogil=True)
+def sample_spline(
+    coefficients, variance, mask, xs, ys, areas, step, outside_bits, out, out_variance, out_mask
+):
+    """Cubic B-spline of prefiltered ``coefficients`` (16 taps), all of ``out``.
+
+    Where the output lies outside, data are 0, variance 0 and the mask is ``outside_bits``. The variance is
+    linear between input pixels, times area: the noise power at low spatial frequencies.
+    """
+    ny, nx = coefficients.shape
+    wx = np.empty(4, np.float32)
+    wy = np.empty(4, np.float32)
+    for row in range(out.shape[0]):
+        position = row / step
+        node_row = min(int(position), xs.shape[0] - 2)
+        up = position - node_row
+        for node in range(xs.shape[1] - 1):
+            x0 = xs[node_row, node] * (1 - up) + xs[node_row + 1, node] * up
+            x1 = xs[node_row, node + 1] * (1 - up) + xs[node_row + 1, node + 1] * up
+            y0 = ys[node_row, node] * (1 - up) + ys[node_row + 1, node] * up
+            y1 = ys[node_row, node + 1] * (1 - up) + ys[node_row + 1, node + 1] * up
+            area = np.float32(areas[node_row, node] * (1 - up) + areas[node_row + 1, node] * up)
+            for k in range(min(step, out.shape[1] - node * step)):
+                col = node * step + k
+                x = x0 + (x1 - x0) * k / step
+                y = y0 + (y1 - y0) * k / step
+                if not (x >= 1 and x < nx - 2 and y >= 1 and y < ny - 2):
+                    out[row, col] = 0
+                    out_variance[row, col] = 0
+                    out_mask[row, col] = outside_bits
+                    continue
+                j0 = int(x)
+                i0 = int(y)
+                t = np.float32(x - j0)
+                s = np.float32(1) - t
+                wx[0] = s * s * s / 6
+                wx[1] = np.float32(2 / 3) - t * t * (2 - t) / 2
+                wx[2] = np.float32(2 / 3) - s * s * (2 - s) / 2
+                wx[3] = t * t * t / 6
+                u = np.float32(y - i0)
+                s = np.float32(1) - u
+                wy[0] = s * s * s / 6
+                wy[1] = np.float32(2 / 3) - u * u * (2 - u) / 2
+                wy[2] = np.float32(2 / 3) - s * s * (2 - s) / 2
+                wy[3] = u * u * u / 6
+                total = np.float32(0)
+                for i in range(4):
+                    line = np.float32(0)
+                    for j in range(4):
+                        line += wx[j] * coefficients[i0 + i - 1, j0 + j - 1]
+                    total += wy[i] * line
+                out[row, col] = total * area
+                low = variance[i0, j0] * (1 - t) + variance[i0, j0 + 1] * t
+                high = variance[i0 + 1, j0] * (1 - t) + variance[i0 + 1, j0 + 1] * t
+                out_variance[row, col] = (low * (1 - u) + high * u) * area
+                out_mask[row, col] = mask[i0, j0] | mask[i0, j0 + 1] | mask[i0 + 1, j0] | mask[i0 + 1, j0 + 1]
+
+
+@njit(cache=True, nogil=True)
+def add_curvature_variance(data, variance, factor, out):
+    """``variance`` plus the square of ``factor`` times the largest |Laplacian| of ``data`` within 3 x 3.
+
+    What interpolation may have got wrong: it fails where the image bends most.
+    """
+    ny, nx = data.shape
+    lines = np.zeros((3, nx), np.float32)
+    for row in range(-1, ny):
+        fresh = lines[(row + 1) % 3]
+        if row + 1 < ny:
+            i = row + 1
+            below = max(i - 1, 0)
+            above = min(i + 1, ny - 1)
+            for j in range(nx):
+                left = max(j - 1, 0)
+                right = min(j + 1, nx - 1)
+                fresh[j] = abs(
+                    4 * data[i, j] - data[below, j] - data[above, j] - data[i, left] - data[i, right]
+                )
+        else:
+            fresh[:] = 0
+        if row < 0:
+            continue
+        for j in range(nx):
+            largest = np.float32(0)
+            for line in range(3):
+                for k in range(max(j - 1, 0), min(j + 2, nx)):
+                    largest = max(largest, lines[line, k])
+            error = factor * largest
+            out[row, j] = variance[row, j] + error * error

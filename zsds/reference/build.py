@@ -1,0 +1,255 @@
+"""Co-adds epochs on a finer grid into a reference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, spline_filter
+
+from zsds.core.errors import UnusableData
+from zsds.core.exposure import Exposure, ZeroPoint
+from zsds.core.flags import DEFECTS, Mask
+from zsds.core.psf import PsfModel
+from zsds.kernels.resample import lanczos_table, sample_lanczos
+from zsds.reference.mapping import PixelMap, finer_wcs, map_pixels, tangent_wcs
+from zsds.reference.model import Reference
+from zsds.reference.psf import GridPsf, combine_psfs, effective_fwhm
+
+_KEPT = Mask.SATURATED | Mask.BLEED | Mask.HALO | Mask.GHOST  # defects whose values are still the best guess
+
+
+@dataclass(frozen=True)
+class ReferenceSettings:
+    """How epochs are co-added."""
+
+    oversampling: float = 1.5  # co-add pixels per pixel, each way
+    min_epochs: int = 15  # fewer make no reference
+    clip_sigma: float = 5.0  # epochs farther from the median are left out of a pixel
+    clip_fraction: float = 0.8  # and farther than this part of the brightest neighbour: spares star cores
+    max_lost_weight: float = 0.3  # an epoch whose footprint loses more kernel weight to defects is left out
+    seeing_power: float = 2.0  # epochs weigh 1 / (variance * fwhm^power)
+    strip_rows: int = 256  # co-add rows held for all epochs at once
+    psf_spacing: float = 512.0  # pixels between nodes of the combined PSF
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """One epoch with what turns it into reference units."""
+
+    exposure: Exposure
+    excluded: NDArray[np.uint8]
+    pixels: PixelMap
+    scale: np.float32
+    weight: float
+
+
+def build_reference(
+    epochs: Sequence[Exposure],
+    wcs: WCS,
+    shape: tuple[int, int],
+    settings: ReferenceSettings | None = None,
+    rfid: int = 0,
+    psf: PsfModel | None = None,
+) -> Reference:
+    """Co-add epochs on a grid finer than the pixels: Lanczos-3, common flux scale, clipped weighted mean.
+
+    Parameters
+    ----------
+    epochs : sequence of Exposure
+        Background-subtracted, calibrated, with ``wcs`` and ``zero_point``; ``psf`` where known.
+    wcs, shape : WCS, (ny, nx)
+        Nominal grid at the scale of the pixels; the co-add covers it, tangential, ``oversampling`` times
+        finer.
+    settings : ReferenceSettings, optional
+    rfid : int
+        Id of the reference.
+    psf : PsfModel, optional
+        Of the co-add on its fine grid; otherwise the epochs' PSFs are combined, if all have one.
+
+    Returns
+    -------
+    Reference
+
+    Raises
+    ------
+    UnusableData
+        If there are fewer than ``min_epochs``, or none covers the grid.
+    """
+    settings = settings or ReferenceSettings()
+    if len(epochs) < settings.min_epochs:
+        raise UnusableData(
+            "too few epochs for a reference", {"epochs": len(epochs), "needed": settings.min_epochs}
+        )
+    fine = finer_wcs(tangent_wcs(wcs, shape), settings.oversampling)
+    fine_shape = (round(shape[0] * settings.oversampling), round(shape[1] * settings.oversampling))
+    zero_point = _common_zero_point(epochs)
+    prepared = _prepared(epochs, fine, fine_shape, zero_point.value, settings)
+    data, variance, mask, coverage = _coadd(prepared, fine_shape, settings)
+    covered = coverage > 0
+    if not covered.any():
+        raise UnusableData("no epoch covers the grid of the reference", {"epochs": len(epochs)})
+    deepest = int(np.argmax([epoch.weight for epoch in prepared]))
+    return Reference(
+        coefficients=spline_filter(data, 3, output=np.float32, mode="mirror"),
+        variance=variance,
+        mask=mask,
+        coverage=coverage,
+        wcs=fine,
+        zero_point=zero_point,
+        info=epochs[deepest].info,
+        psf=psf if psf is not None else _combined_psf(prepared, fine_shape, settings),
+        oversampling=settings.oversampling,
+        epochs=tuple(str(epoch.info.id) for epoch in epochs),
+        start_mjd=min(epoch.info.start_mjd for epoch in epochs),
+        end_mjd=max(epoch.info.start_mjd + epoch.info.exposure_s / 86400 for epoch in epochs),
+        rfid=rfid,
+        metrics={"covered": float(covered.mean()), "median_coverage": float(np.median(coverage[covered]))},
+    )
+
+
+def _common_zero_point(epochs: Sequence[Exposure]) -> ZeroPoint:
+    values, errors = [], []
+    for epoch in epochs:
+        if epoch.zero_point is None or epoch.wcs is None:
+            raise UnusableData("an epoch has no zero point or no astrometric solution", {})
+        values.append(epoch.zero_point.value)
+        errors.append(epoch.zero_point.err)
+    err = float(np.sqrt(np.mean(np.square(errors)) / len(errors)))
+    return ZeroPoint(float(np.median(values)), err, rms=float(np.std(values)), n_stars=0)
+
+
+def _prepared(
+    epochs: Sequence[Exposure],
+    wcs: WCS,
+    shape: tuple[int, int],
+    zero_point: float,
+    settings: ReferenceSettings,
+) -> list[_Epoch]:
+    """Maps, flux scales and weights (summing to 1)."""
+    excluding = np.uint32(DEFECTS & ~_KEPT)
+    prepared = []
+    for epoch in epochs:
+        if epoch.zero_point is None or epoch.wcs is None:
+            raise UnusableData("an epoch has no zero point or no astrometric solution", {})
+        scale = 10 ** (0.4 * (zero_point - epoch.zero_point.value))
+        excluded = ((epoch.mask & excluding) != 0) | ~np.isfinite(epoch.data) | ~(epoch.variance > 0)
+        ny, nx = epoch.shape
+        fwhm = 1.0 if epoch.psf is None else effective_fwhm(epoch.psf.at(nx / 2, ny / 2))
+        noise = np.median(epoch.variance[::7, ::7][~excluded[::7, ::7]]) if not excluded.all() else np.inf
+        weight = 1 / (float(noise) * scale**2 * fwhm**settings.seeing_power)
+        pixels = map_pixels(wcs, epoch.wcs, shape)
+        prepared.append(_Epoch(epoch, excluded.view(np.uint8), pixels, np.float32(scale), weight))
+    total = sum(epoch.weight for epoch in prepared)
+    if not total > 0:
+        raise UnusableData("no epoch has usable pixels", {"epochs": len(epochs)})
+    return [replace(epoch, weight=epoch.weight / total) for epoch in prepared]
+
+
+def _coadd(
+    epochs: list[_Epoch], shape: tuple[int, int], settings: ReferenceSettings
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint16]]:
+    """Data, variance, mask and coverage of the fine grid, strip by strip."""
+    data, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    mask, coverage = np.empty(shape, np.uint32), np.empty(shape, np.uint16)
+    for first in range(0, shape[0], settings.strip_rows):
+        rows = slice(first, min(first + settings.strip_rows, shape[0]))
+        stack = _resampled_strip(epochs, rows, shape[1], settings)
+        data[rows], variance[rows], mask[rows], coverage[rows] = _combine(stack, epochs, settings)
+    return data, variance, mask, coverage
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Some rows of every epoch on the fine grid, [n_epochs, n_rows, mx]."""
+
+    data: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    mask: NDArray[np.uint32]
+    usable: NDArray[np.bool_]
+
+
+def _resampled_strip(epochs: list[_Epoch], rows: slice, width: int, settings: ReferenceSettings) -> _Strip:
+    shape = (len(epochs), rows.stop - rows.start, width)
+    data, variance, lost = (np.empty(shape, np.float32) for _ in range(3))
+    mask = np.empty(shape, np.uint32)
+    table = lanczos_table()
+    for k, epoch in enumerate(epochs):
+        exposure, pixels = epoch.exposure, epoch.pixels
+        sample_lanczos(
+            exposure.data,
+            exposure.variance,
+            exposure.mask,
+            epoch.excluded,
+            pixels.x,
+            pixels.y,
+            pixels.area,
+            pixels.step,
+            rows.start,
+            table,
+            data[k],
+            variance[k],
+            mask[k],
+            lost[k],
+        )
+        data[k] *= epoch.scale
+        variance[k] *= epoch.scale**2
+    return _Strip(data, variance, mask, lost <= settings.max_lost_weight)
+
+
+def _combine(
+    strip: _Strip, epochs: list[_Epoch], settings: ReferenceSettings
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint16]]:
+    """Clipped weighted mean; where every epoch has a defect that keeps its value, the mean of those."""
+    clean = strip.usable & ((strip.mask & np.uint32(DEFECTS)) == 0)
+    count = clean.sum(axis=0)
+    chosen = np.where(count > 0, clean, strip.usable)
+    areas = np.array([epoch.pixels.area.mean() for epoch in epochs], np.float32)[:, None, None]
+    chosen &= ~_outliers(strip, chosen, areas, settings)
+    weight = np.array([epoch.weight for epoch in epochs], np.float32)[:, None, None] * chosen
+    total = weight.sum(axis=0)
+    covered = total > 0
+    weight /= np.where(covered, total, np.float32(1))
+    data = np.where(covered, (weight * np.where(chosen, strip.data, 0)).sum(axis=0), np.float32(0))
+    variance = (weight**2 * strip.variance).sum(axis=0)
+    # source bits of any chosen epoch; defects where most of the usable epochs have them
+    usable = strip.usable.sum(axis=0)
+    mask = np.zeros(data.shape, np.uint32)
+    for bit in (Mask.SATURATED, Mask.BLEED, Mask.HALO, Mask.GHOST):
+        flagged = (strip.usable & ((strip.mask & np.uint32(bit)) != 0)).sum(axis=0)
+        mask |= np.where(2 * flagged > usable, np.uint32(bit), np.uint32(0))
+    mask |= np.where(covered, np.uint32(0), np.uint32(Mask.NO_REFERENCE))
+    return data, variance, mask, chosen.sum(axis=0).astype(np.uint16)
+
+
+def _outliers(
+    strip: _Strip, chosen: NDArray[np.bool_], areas: NDArray[np.float32], settings: ReferenceSettings
+) -> NDArray[np.bool_]:
+    """Epochs far from the median of a pixel, where at least three vote.
+
+    A resampled pixel scatters by at most the square root of its low-frequency noise power times its area.
+    """
+    values = np.where(chosen, strip.data, np.nan)
+    ordered = np.sort(values, axis=0)  # NaN last
+    count = chosen.sum(axis=0)
+    low = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0)[None], axis=0)[0]
+    high = np.take_along_axis(ordered, np.minimum(count // 2, len(values) - 1)[None], axis=0)[0]
+    median = (low + high) / 2
+    peak = maximum_filter(np.nan_to_num(np.abs(median)), size=3)
+    limit = settings.clip_sigma * np.sqrt(strip.variance * areas) + settings.clip_fraction * peak
+    return chosen & (count >= 3) & (np.abs(strip.data - median) > limit)
+
+
+def _combined_psf(
+    epochs: list[_Epoch], shape: tuple[int, int], settings: ReferenceSettings
+) -> GridPsf | None:
+    psfs = [epoch.exposure.psf for epoch in epochs]
+    if any(psf is None for psf in psfs):
+        return None
+    known = [psf for psf in psfs if psf is not None]
+    size = 2 * int(np.ceil(max(psf.size for psf in known) / 2 * settings.oversampling)) + 1
+    spacing = settings.psf_spacing * settings.oversampling
+    nodes = [np.round(np.linspace(0, n - 1, max(2, int(np.ceil(n / spacing)) + 1))) for n in shape[::-1]]
+    maps = [epoch.pixels for epoch in epochs]
+    return combine_psfs(known, maps, [epoch.weight for epoch in epochs], (nodes[0], nodes[1]), size)

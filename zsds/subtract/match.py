@@ -1,0 +1,362 @@
+"""Flux scale and registration of a reference against a science image, from the stars both show.
+
+Each image is convolved with the other's PSF, so that a constant star looks the same in both; then
+science = f reference(x + d) + constant is solved in a stamp around each star. Nothing but the shapes of the
+PSF models enters, and the subtraction makes just this comparison.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy.fft import irfft2, rfft2
+
+from zsds.core.exposure import Exposure
+from zsds.core.flags import is_defect
+from zsds.reference.psf import phase_ramp
+from zsds.subtract.zogy import centred
+
+
+@dataclass(frozen=True)
+class MatchSettings:
+    """How stars tie the reference to the science image."""
+
+    max_stars: int = 400  # brightest isolated stars, spread over the image
+    min_stars: int = 8  # fewer leave flux scale and registration at what the calibration says
+    min_snr: float = 30.0  # of a star in each image
+    radius: int = 9  # half size of the fitted stamp, pixels
+    cell: int = 96  # pixels of a cell in which the brightest star is looked for
+    clip_sigma: float = 3.5  # stars farther from the fit are left out
+    stars_per_term: int = 12  # stars wanted for each coefficient of a polynomial
+    max_order: int = 2  # order of the smooth shift
+    flux_order: int = 1  # order of the smooth flux scale
+    max_shift: float = 1.5  # larger shifts of a star are not believed, pixels
+    min_residual: float = 0.01  # registration is never trusted better than this, pixels
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Polynomial in position scaled to -1 ... 1 over the image."""
+
+    coefficients: NDArray[np.float64]
+    order: int
+    shape: tuple[int, int]
+
+    def at(self, x: float, y: float) -> float:
+        """Value at a pixel position."""
+        return float((_terms(np.array([x]), np.array([y]), self.order, self.shape) @ self.coefficients)[0])
+
+
+@dataclass(frozen=True)
+class Match:
+    """Flux scale and shift over the image, and what is left.
+
+    Parameters
+    ----------
+    flux_scale, dx, dy : Surface
+        Science electrons per unit of the reference; reference minus science position, pixels.
+    flux_rms : float
+        Relative scatter of stars about the flux scale.
+    flux_error : float
+        Relative error of the mean flux scale.
+    dx_rms, dy_rms : float
+        Registration that remains, pixels, noise of the stars removed.
+    n_stars : int
+        Stars that were used.
+    """
+
+    flux_scale: Surface
+    dx: Surface
+    dy: Surface
+    flux_rms: float
+    flux_error: float
+    dx_rms: float
+    dy_rms: float
+    n_stars: int
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """Per star: flux ratio and shift with their errors."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    ratio: NDArray[np.float64]
+    ratio_err: NDArray[np.float64]
+    dx: NDArray[np.float64]
+    dy: NDArray[np.float64]
+    shift_err: NDArray[np.float64]
+
+
+def match_stars(
+    science: Exposure,
+    reference: Exposure,
+    expected: float,
+    settings: MatchSettings,
+    stars: Table | None = None,
+) -> Match:
+    """Measure flux scale and registration.
+
+    Parameters
+    ----------
+    science, reference : Exposure
+        Same grid, with PSFs, sky-subtracted.
+    expected : float
+        Flux scale by the zero points; kept where there are too few stars.
+    settings : MatchSettings
+    stars : Table, optional
+        Columns x, y and flux of stars in the science image; looked for in the reference otherwise.
+    """
+    x, y = _chosen_stars(science, reference, settings, stars)
+    fits = _fit_all(science, reference, x, y, expected, settings)
+    shape = science.shape
+    if fits.x.size < settings.min_stars:
+        flat = [Surface(np.array([v]), 0, shape) for v in (expected, 0.0, 0.0)]
+        return Match(*flat, np.nan, np.nan, 0.1, 0.1, int(fits.x.size))
+    floor = 0.003  # intrinsic scatter of flux ratios: variability, PSF model
+    weight = 1 / ((fits.ratio_err / fits.ratio) ** 2 + floor**2)
+    scale, scale_kept = _robust_surface(
+        fits, fits.ratio, weight / np.median(fits.ratio) ** 2, settings.flux_order, shape, settings
+    )
+    flux_error = float(np.sqrt(1 / weight[scale_kept].sum()))
+    weight = 1 / (fits.shift_err**2 + settings.min_residual**2)
+    shift_x, kept_x = _robust_surface(fits, fits.dx, weight, settings.max_order, shape, settings)
+    shift_y, kept_y = _robust_surface(fits, fits.dy, weight, settings.max_order, shape, settings)
+    residual = fits.ratio / _evaluate(scale, fits) - 1
+    flux_rms = _width(residual[scale_kept])
+    return Match(
+        scale,
+        shift_x,
+        shift_y,
+        flux_rms,
+        flux_error,
+        _excess(fits.dx - _evaluate(shift_x, fits), fits.shift_err, kept_x, settings),
+        _excess(fits.dy - _evaluate(shift_y, fits), fits.shift_err, kept_y, settings),
+        int(scale_kept.sum()),
+    )
+
+
+def _chosen_stars(
+    science: Exposure, reference: Exposure, settings: MatchSettings, stars: Table | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels of bright, unmasked stars, one a cell, well inside the image."""
+    if stars is not None and len(stars):
+        x, y = np.rint(np.asarray(stars["x"], float)), np.rint(np.asarray(stars["y"], float))
+        bright = np.asarray(stars["flux"], float)
+        known = np.isfinite(x) & np.isfinite(y) & np.isfinite(bright)
+        x, y, bright = x[known].astype(int), y[known].astype(int), bright[known]
+    else:
+        x, y = _peaks(reference, max(16, settings.cell // 3))
+        bright = reference.data[y, x]
+    reach = settings.radius + 2 + _half_size(science, reference)
+    ny, nx = science.shape
+    inside = (x >= reach) & (x < nx - reach) & (y >= reach) & (y < ny - reach)
+    x, y, bright = x[inside], y[inside], bright[inside]
+    order = np.argsort(-bright, kind="stable")
+    x, y = x[order], y[order]
+    clean = _clean(science, x, y) & _clean(reference, x, y)
+    x, y = x[clean], y[clean]
+    cells = (y // settings.cell) * (nx // settings.cell + 1) + x // settings.cell
+    rank = np.zeros(x.size, int)
+    seen: dict[int, int] = {}
+    for k, cell in enumerate(cells.tolist()):
+        rank[k] = seen.get(cell, 0)
+        seen[cell] = rank[k] + 1
+    spread = np.argsort(rank, kind="stable")[: settings.max_stars]  # the brightest of each cell come first
+    return x[spread], y[spread]
+
+
+def _peaks(exposure: Exposure, cell: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The brightest unmasked pixel of every cell."""
+    ny, nx = exposure.shape
+    my, mx = ny // cell, nx // cell
+    if not my or not mx:
+        return np.zeros(0, int), np.zeros(0, int)
+    values = exposure.data[: my * cell, : mx * cell]
+    bad = is_defect(exposure.mask[: my * cell, : mx * cell]) | ~np.isfinite(values)
+    values = np.where(bad, np.float32(-np.inf), values)
+    blocks = values.reshape(my, cell, mx, cell).swapaxes(1, 2).reshape(my * mx, -1)
+    best = blocks.argmax(axis=1)
+    row, col = np.divmod(np.arange(my * mx), mx)
+    return col * cell + best % cell, row * cell + best // cell
+
+
+def _clean(exposure: Exposure, x: NDArray, y: NDArray, reach: int = 5) -> NDArray[np.bool_]:
+    """True where no pixel within ``reach`` has a defect."""
+    step = np.arange(-reach, reach + 1)
+    rows, cols = y[:, None, None] + step[:, None], x[:, None, None] + step
+    bad = is_defect(exposure.mask[rows, cols]) | ~np.isfinite(exposure.data[rows, cols])
+    clean: NDArray[np.bool_] = ~bad.any(axis=(1, 2))
+    return clean
+
+
+def _half_size(science: Exposure, reference: Exposure) -> int:
+    if science.psf is None or reference.psf is None:
+        raise ValueError("science and reference need a PSF")
+    return max(science.psf.size, reference.psf.size) // 2
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What the PSFs of the two images say about the errors of a star: the same for all stars.
+
+    Parameters
+    ----------
+    area : (science, reference)
+        1 / sum(P^2), pixels.
+    slope : (science, reference)
+        1 / sum(P_x^2), pixels^4.
+    peak : float
+        Of a unit star in the images that are compared.
+    """
+
+    area: tuple[float, float]
+    slope: tuple[float, float]
+    peak: float
+
+
+def _shape(science: Exposure, reference: Exposure) -> _Shape:
+    if science.psf is None or reference.psf is None:
+        raise ValueError("science and reference need a PSF")
+    ny, nx = science.shape
+    stamps = [psf.at(nx / 2, ny / 2).astype(float) for psf in (science.psf, reference.psf)]
+    size = 2 * max(stamp.shape[0] for stamp in stamps)
+    psf_n, psf_r = (rfft2(centred(stamp, size)) for stamp in stamps)
+    joint = irfft2(psf_n * psf_r, (size, size))
+    areas = [float(1 / np.sum(stamp**2)) for stamp in stamps]
+    slopes = [float(1 / np.sum(np.gradient(stamp, axis=1) ** 2)) for stamp in stamps]
+    return _Shape((areas[0], areas[1]), (slopes[0], slopes[1]), float(joint[0, 0]))
+
+
+def _fit_all(
+    science: Exposure, reference: Exposure, x: NDArray, y: NDArray, expected: float, settings: MatchSettings
+) -> _Fits:
+    """Fit every star; those too faint, shifted too far or with a bright neighbour are left out."""
+    rows: list[tuple[float, ...]] = []
+    shape = _shape(science, reference)
+    for j, i in zip(x.tolist(), y.tolist(), strict=True):
+        row = _fit_star(science, reference, j, i, shape, settings)
+        if row is not None and 0.2 < row[0] / expected < 5 and np.hypot(row[2], row[3]) < settings.max_shift:
+            rows.append((j, i, *row))
+    table = np.array(rows, float).reshape(-1, 7)
+    return _Fits(*table.T)
+
+
+def _fit_star(
+    science: Exposure, reference: Exposure, x: int, y: int, shape: _Shape, settings: MatchSettings
+) -> tuple[float, float, float, float, float] | None:
+    """(ratio, its error, dx, dy, their error) of one star, or None where it says too little."""
+    if science.psf is None or reference.psf is None:
+        raise ValueError("science and reference need a PSF")
+    half = _half_size(science, reference)
+    reach = settings.radius + 1 + half
+    cut = (slice(y - reach, y + reach + 1), slice(x - reach, x + reach + 1))
+    size = 2 * reach + 1
+    psf_n, psf_r = rfft2(centred(science.psf.at(x, y), size)), rfft2(centred(reference.psf.at(x, y), size))
+    spectra = [
+        rfft2(np.where(is_defect(e.mask[cut]) | ~np.isfinite(e.data[cut]), 0, e.data[cut])) * other
+        for e, other in ((science, psf_r), (reference, psf_n))
+    ]
+    core = slice(half + 1, size - half - 1)
+    a, b = (irfft2(spectrum, (size, size))[core, core] for spectrum in spectra)
+    ratio, dx, dy = _solve(a, spectra[1], core, (0.0, 0.0))
+    if np.hypot(dx, dy) < settings.max_shift:
+        ratio, dx, dy = _solve(a, spectra[1], core, (dx, dy))
+    if not ratio > 0:
+        return None
+    errors = _star_errors((science, reference), cut, (a, b), shape)
+    if errors is None or 1 / errors[0] < settings.min_snr:
+        return None
+    return ratio, ratio * errors[0], dx, dy, errors[1]
+
+
+def _solve(
+    a: NDArray, spectrum: NDArray, core: slice, shift: tuple[float, float]
+) -> tuple[float, float, float]:
+    """Least squares for a = ratio b(x + d) + constant about a first shift; b comes as its spectrum.
+
+    Derivatives are exact (i k times the spectrum), so the answer is right to second order in what is left.
+    """
+    size = spectrum.shape[0]
+    spectrum = spectrum * phase_ramp(size, *shift)
+    wave_y, wave_x = 2j * np.pi * np.fft.fftfreq(size)[:, None], 2j * np.pi * np.fft.rfftfreq(size)[None, :]
+    planes = [irfft2(spectrum * f, (size, size))[core, core] for f in (1, wave_x, wave_y)]
+    radius = a.shape[0] // 2
+    use = np.hypot(*np.indices(a.shape) - radius) <= radius
+    design = np.stack([*(plane[use] for plane in planes), np.ones(use.sum())], axis=1).astype(float)
+    solution, *_ = np.linalg.lstsq(design, a[use].astype(float), rcond=None)
+    ratio = float(solution[0])
+    if not ratio > 0:
+        return 0.0, 0.0, 0.0
+    return ratio, shift[0] + float(solution[1]) / ratio, shift[1] + float(solution[2]) / ratio
+
+
+def _star_errors(
+    exposures: tuple[Exposure, Exposure],
+    cut: tuple[slice, slice],
+    images: tuple[NDArray, NDArray],
+    shape: _Shape,
+) -> tuple[float, float] | None:
+    """Relative error of the flux ratio, and error of the shift, pixels, from the photon noise.
+
+    For a star of PSF P and flux F on noise s per pixel: s / (F sqrt(sum P^2)) and s / (F sqrt(sum P_x^2)),
+    in each image; the variance s^2 is the mean of the sky's and the peak's.
+    """
+    relative, shift = 0.0, 0.0
+    middle = images[0].shape[0] // 2
+    for exposure, image, area, slope in zip(exposures, images, shape.area, shape.slope, strict=True):
+        flux = float(image[middle - 1 : middle + 2, middle - 1 : middle + 2].max()) / shape.peak
+        local = exposure.variance[cut]
+        sky, centre = float(np.median(local[::3, ::3])), local.shape[0] // 2
+        peak = float(np.max(local[centre - 1 : centre + 2, centre - 1 : centre + 2]))
+        if not (flux > 0 and sky > 0):
+            return None
+        relative += (sky + peak) / 2 * area / flux**2
+        shift += (sky + peak) / 2 * slope / flux**2
+    return float(np.sqrt(relative)), float(np.sqrt(shift))
+
+
+def _robust_surface(
+    fits: _Fits, values: NDArray, weight: NDArray, order: int, shape: tuple[int, int], settings: MatchSettings
+) -> tuple[Surface, NDArray[np.bool_]]:
+    """Weighted polynomial, outliers left out; the order falls until there are stars enough."""
+    kept = np.abs(values - np.median(values)) < 6 * _width(values) + 1e-12
+    for order_now in range(order, -1, -1):
+        terms = _terms(fits.x, fits.y, order_now, shape)
+        if terms.shape[1] * settings.stars_per_term <= kept.sum() or order_now == 0:
+            break
+    coefficients = np.zeros(terms.shape[1])
+    root = np.sqrt(weight)
+    for _ in range(5):
+        coefficients, *_ = np.linalg.lstsq(
+            terms[kept] * root[kept, None], values[kept] * root[kept], rcond=None
+        )
+        pull = (values - terms @ coefficients) * root
+        kept = np.abs(pull) < settings.clip_sigma * max(_width(pull), 1e-12) + 1e-12
+    return Surface(coefficients, order_now, shape), kept
+
+
+def _evaluate(surface: Surface, fits: _Fits) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = _terms(fits.x, fits.y, surface.order, surface.shape) @ surface.coefficients
+    return values
+
+
+def _terms(x: NDArray, y: NDArray, order: int, shape: tuple[int, int]) -> NDArray[np.float64]:
+    u, v = 2 * x / max(shape[1] - 1, 1) - 1, 2 * y / max(shape[0] - 1, 1) - 1
+    return np.stack([u**i * v**j for i in range(order + 1) for j in range(order + 1 - i)], axis=1)
+
+
+def _excess(residual: NDArray, error: NDArray, kept: NDArray, settings: MatchSettings) -> float:
+    """Scatter beyond the stars' own noise, from the better half of the stars."""
+    sharp = kept & (error <= np.median(error[kept]))
+    excess = _width(residual[sharp]) ** 2 - float(np.median(error[sharp] ** 2))
+    return float(np.sqrt(max(excess, settings.min_residual**2)))
+
+
+def _width(values: NDArray) -> float:
+    """Half the central 68 %, the standard deviation of a Gaussian."""
+    if values.size == 0:
+        return float("nan")
+    low, high = np.percentile(values, [15.865, 84.135])
+    return float(high - low) / 2

@@ -1,0 +1,286 @@
+"""Science minus reference, with the score of a point source in every pixel."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
+
+from zsds.core.difference import Difference, Registration
+from zsds.core.errors import UnusableData
+from zsds.core.exposure import Exposure
+from zsds.core.flags import SOURCES, Mask
+from zsds.kernels.fourier import divide_score, join_masks
+from zsds.reference.psf import GridPsf, effective_fwhm
+from zsds.subtract.match import Match, MatchSettings, match_stars
+from zsds.subtract.planes import Coverage, find_coverage, make_planes, sky_difference, sky_variances
+from zsds.subtract.tiles import Layout, Products, make_layout, subtract_tiles
+from zsds.subtract.zogy import Kernels, Node, difference_kernels
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SubtractSettings:
+    """How a reference is subtracted."""
+
+    match: MatchSettings = field(default_factory=MatchSettings)
+    tile_size: int = 420  # largest tile, pixels; kernels are computed at the tiles' corners
+    kernel_size: int = 80  # side of the kernels, even, pixels; at least three times the PSF's core
+    background_cell: int = 128  # pixels of a cell of the background difference; 0 leaves it alone
+    curvature: float = 0.01  # interpolation error of the reference, in units of its Laplacian
+    psf_size: int = 31  # side of the difference PSF's stamps, odd
+    edge: int = 4  # pixels next to the image's or the reference's edge that are flagged EDGE
+    min_overlap: float = 0.05  # part of the image the reference must cover
+    normalise: bool = True  # scale the score's noise by the width measured on empty sky
+    width_cell: int = 512  # pixels of a cell in which that width is measured
+
+
+def subtract(
+    science: Exposure,
+    reference: Exposure,
+    settings: SubtractSettings | None = None,
+    stars: Table | None = None,
+    reference_id: int = 0,
+) -> Difference:
+    """Proper image subtraction (ZOGY) with kernels that follow the image.
+
+    Parameters
+    ----------
+    science : Exposure
+        Background-subtracted electrons, with ``psf``; ``zero_point`` where known.
+    reference : Exposure
+        On the same pixels (`zsds.reference.sample_reference`), with ``psf``; in any units.
+    settings : SubtractSettings, optional
+    stars : Table, optional
+        Stars of the science image (x, y, flux) for the flux scale and registration; found when absent.
+    reference_id : int
+        Recorded in the result (``rfid``); the sampled reference's own when 0.
+
+    Returns
+    -------
+    Difference
+        In science electrons.
+
+    Raises
+    ------
+    UnusableData
+        If the two hardly overlap, or their noise is unknown.
+    ValueError
+        If shapes differ or a PSF is missing.
+    """
+    settings = settings or SubtractSettings()
+    if science.shape != reference.shape:
+        raise ValueError(f"science is {science.shape}, reference {reference.shape}")
+    if science.psf is None or reference.psf is None:
+        raise ValueError("science and reference need a PSF")
+    coverage = find_coverage(science, reference)
+    overlap = float(coverage.both.mean())
+    if overlap < settings.min_overlap:
+        raise UnusableData("the reference hardly covers the image", {"overlap": overlap})
+    match = match_stars(science, reference, _expected_scale(science, reference), settings.match, stars)
+    ny, nx = science.shape
+    scale = match.flux_scale.at(nx / 2, ny / 2)
+    background = None
+    if settings.background_cell:
+        background = sky_difference(
+            science.data, reference.data, coverage.both, scale, settings.background_cell
+        )
+    planes = make_planes(science, reference, coverage, background, settings.curvature)
+    layout = make_layout(science.shape, settings.tile_size, settings.kernel_size)
+    kernels_at = _kernels_at(science, reference, coverage, match, layout, settings)
+    products = subtract_tiles(planes, layout, kernels_at, (match.dx_rms, match.dy_rms), scale)
+    return _assemble(
+        science, reference, coverage, match, layout, kernels_at, products, settings, reference_id
+    )
+
+
+def _expected_scale(science: Exposure, reference: Exposure) -> float:
+    """Flux scale by the zero points, 1 where one is unknown."""
+    if science.zero_point is None or reference.zero_point is None:
+        return 1.0
+    return float(10 ** (0.4 * (science.zero_point.value - reference.zero_point.value)))
+
+
+def _kernels_at(
+    science: Exposure,
+    reference: Exposure,
+    coverage: Coverage,
+    match: Match,
+    layout: Layout,
+    settings: SubtractSettings,
+) -> Callable[[float, float], Kernels]:
+    """Function that gives the kernels at a node, each computed once."""
+    xs, ys = layout.nodes
+    reach = settings.tile_size / 2
+    noise_n = np.sqrt(sky_variances(science.variance, coverage.science, xs, ys, reach))
+    noise_r = np.sqrt(sky_variances(reference.variance, coverage.reference, xs, ys, reach))
+    known: dict[tuple[float, float], Kernels] = {}
+    if science.psf is None or reference.psf is None:
+        raise ValueError("science and reference need a PSF")
+    psf_n, psf_r = science.psf, reference.psf
+
+    def kernels_at(x: float, y: float) -> Kernels:
+        if (x, y) not in known:
+            i, j = int(np.argmin(np.abs(ys - y))), int(np.argmin(np.abs(xs - x)))
+            node = Node(
+                x,
+                y,
+                float(noise_n[i, j]),
+                float(noise_r[i, j]),
+                match.flux_scale.at(x, y),
+                match.dx.at(x, y),
+                match.dy.at(x, y),
+            )
+            known[x, y] = difference_kernels(node, psf_n, psf_r, settings.kernel_size)
+        return known[x, y]
+
+    return kernels_at
+
+
+def _assemble(
+    science: Exposure,
+    reference: Exposure,
+    coverage: Coverage,
+    match: Match,
+    layout: Layout,
+    kernels_at: Callable[[float, float], Kernels],
+    products: Products,
+    settings: SubtractSettings,
+    reference_id: int,
+) -> Difference:
+    """Score, masks, PSF and numbers of the finished tiles."""
+    undefined = _undefined(coverage)
+    mask = _joined_mask(science, reference, coverage, undefined, settings.edge)
+    score, sigma = np.empty_like(products.score), np.empty_like(products.score)
+    divide_score(products.score, products.score_variance, undefined, score, sigma)
+    width, mean = score_widths(score, products.score_variance, coverage.both, settings.width_cell)
+    metrics = {
+        "score_width": float(np.median(width)),
+        "score_mean": float(np.median(mean)),
+        "flux_scale_rms": match.flux_rms,
+        "flux_scale_err": match.flux_error,
+        "n_match_stars": float(match.n_stars),
+        "overlap": float(coverage.both.mean()),
+        "filled": float((~coverage.both & coverage.reference).mean()),
+    }
+    if settings.normalise:
+        factor = _width_surface(np.clip(width, 0.5, 2.0), science.shape)
+        score /= factor
+        sigma *= factor
+    sigma /= products.norm
+    ny, nx = science.shape
+    psf = _difference_psf(layout, kernels_at, settings.psf_size)
+    metrics["difference_fwhm"] = effective_fwhm(psf.at(nx / 2, ny / 2))
+    data = np.where(coverage.reference, products.difference, np.float32(np.nan))
+    variance = np.where(coverage.reference, products.variance, np.float32(np.nan))
+    registration = Registration(
+        match.dx.at(nx / 2, ny / 2), match.dy.at(nx / 2, ny / 2), match.dx_rms, match.dy_rms, match.n_stars
+    )
+    log.info("subtracted: score width %.3f, registration %s", metrics["score_width"], registration)
+    return Difference(
+        replace(science, data=data, variance=variance, mask=mask, psf=psf),
+        score,
+        sigma,
+        match.flux_scale.at(nx / 2, ny / 2),
+        reference_id or int(reference.info.provenance.get("rfid", 0)),
+        registration,
+        metrics,
+    )
+
+
+def _undefined(coverage: Coverage) -> NDArray[np.bool_]:
+    """No reference, or the pixel and all four that are two away are filled: nothing to say there."""
+    filled = ~coverage.both
+    wide = filled.copy()
+    for axis in (0, 1):
+        for shift in (-2, 2):
+            moved = np.roll(filled, shift, axis)
+            edge = (slice(None),) * axis + (slice(0, 2) if shift > 0 else slice(-2, None),)
+            moved[edge] = True
+            wide &= moved
+    undefined: NDArray[np.bool_] = wide | ~coverage.reference
+    return undefined
+
+
+def _joined_mask(
+    science: Exposure, reference: Exposure, coverage: Coverage, undefined: NDArray[np.bool_], edge: int
+) -> NDArray[np.uint32]:
+    mask = np.empty_like(science.mask)
+    missing = ~coverage.reference
+    join_masks(
+        science.mask,
+        reference.mask,
+        np.uint32(SOURCES),
+        coverage.reference,
+        coverage.both,
+        np.uint32(Mask.NO_REFERENCE),
+        np.uint32(Mask.FILLED),
+        mask,
+    )
+    mask[undefined & coverage.reference] |= np.uint32(Mask.FILLED)
+    if not edge:
+        return mask
+    bit = np.uint32(Mask.EDGE)
+    mask[:edge] |= bit
+    mask[-edge:] |= bit
+    mask[:, :edge] |= bit
+    mask[:, -edge:] |= bit
+    if missing.any():
+        mask[binary_dilation(missing, iterations=edge)] |= bit
+    return mask
+
+
+def score_widths(
+    score: NDArray, variance: NDArray, both: NDArray[np.bool_], cell: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Width and median of the score on empty sky, in cells [my, mx] of about ``cell`` pixels.
+
+    Empty sky: compared pixels whose score has no more than 1.25 times the 30th percentile of the variance
+    nearby, so stars take no part. Half the central 68 % is the width.
+    """
+    counts = [max(1, round(n / cell)) for n in score.shape]
+    edges = [np.round(np.linspace(0, n, c + 1)).astype(int) for n, c in zip(score.shape, counts, strict=True)]
+    width, middle = np.ones(counts), np.zeros(counts)
+    for i in range(counts[0]):
+        for j in range(counts[1]):
+            part = (slice(edges[0][i], edges[0][i + 1], 3), slice(edges[1][j], edges[1][j + 1], 3))
+            known = both[part] & np.isfinite(score[part])
+            if known.sum() < 300:
+                continue
+            noise = variance[part][known]
+            quiet = noise <= 1.25 * np.percentile(noise, 30)
+            low, middle[i, j], high = np.percentile(score[part][known][quiet], [15.865, 50, 84.135])
+            width[i, j] = (high - low) / 2
+    return width, middle
+
+
+def _width_surface(width: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float32] | np.float32:
+    """Linear between the centres of the cells, constant beyond."""
+    if width.size == 1:
+        return np.float32(width[0, 0])
+    shares = [_linear_shares(count, n) for count, n in zip(width.shape, shape, strict=True)]
+    surface: NDArray[np.float32] = shares[0] @ width.astype(np.float32) @ shares[1].T
+    return surface
+
+
+def _linear_shares(count: int, n: int) -> NDArray[np.float32]:
+    """Weight [n, count] of each of ``count`` equal cells in every pixel."""
+    centres = (np.arange(count) + 0.5) / count
+    places = (np.arange(n) + 0.5) / n
+    return np.stack([np.interp(places, centres, unit) for unit in np.eye(count)], axis=1).astype(np.float32)
+
+
+def _difference_psf(layout: Layout, kernels_at: Callable[[float, float], Kernels], size: int) -> GridPsf:
+    xs, ys = layout.nodes
+    stamps = np.empty((ys.size, xs.size, size, size), np.float32)
+    half = size // 2
+    for i, y in enumerate(ys):
+        for j, x in enumerate(xs):
+            full = kernels_at(float(x), float(y)).psf
+            centre = full.shape[0] // 2
+            stamps[i, j] = full[centre - half : centre + half + 1, centre - half : centre + half + 1]
+    return GridPsf(xs.astype(float), ys.astype(float), stamps)

@@ -1,0 +1,253 @@
+"""Difference and score of a whole image, tile by tile.
+
+The image is cut into tiles whose corners are the nodes of a grid. At each node the kernels are those of its
+own PSFs, noise, flux scale and registration; within a tile the difference is the bilinear mean of what the
+four corners' kernels give, so it has no seams and follows the PSF to second order. Every transform holds a
+margin as wide as the kernels, so what wraps around is thrown away: tiles equal the whole.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import irfft2, next_fast_len, rfft2
+
+from zsds.kernels.fourier import add_corner, add_spectra, fill_bad, shift_variance, subtract_spectra
+from zsds.subtract.zogy import Kernels, kernel_spectrum
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Tiles between the nodes of a grid.
+
+    Parameters
+    ----------
+    rows, cols : ndarray of int
+        Edges of the tiles, pixels: tile i covers rows[i] ... rows[i + 1] - 1.
+    margin : int
+        Pixels around a tile that its transforms hold as well.
+    length : int
+        Side of the transforms, pixels.
+    """
+
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    margin: int
+    length: int
+
+    @property
+    def nodes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(x, y) of the nodes: the corners of the tiles."""
+        return self.cols - 0.5, self.rows - 0.5
+
+    def tiles(self) -> Iterator["Tile"]:
+        """All tiles, row by row."""
+        for i in range(self.rows.size - 1):
+            for j in range(self.cols.size - 1):
+                rows = slice(int(self.rows[i]), int(self.rows[i + 1]))
+                yield Tile(i, j, rows, slice(int(self.cols[j]), int(self.cols[j + 1])), self)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Tile (i, j) of a layout."""
+
+    i: int
+    j: int
+    rows: slice
+    cols: slice
+    layout: Layout
+
+    def cut(self, image: NDArray, beyond: float = 0) -> NDArray:
+        """The tile with its margins on a square of the transform's size; ``beyond`` outside the image."""
+        layout = self.layout
+        out = np.full((layout.length, layout.length), beyond, image.dtype)
+        top, left = self.rows.start - layout.margin, self.cols.start - layout.margin
+        rows = slice(max(top, 0), min(self.rows.stop + layout.margin, image.shape[0]))
+        cols = slice(max(left, 0), min(self.cols.stop + layout.margin, image.shape[1]))
+        out[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = image[rows, cols]
+        return out
+
+    def inner(self, square: NDArray) -> NDArray:
+        """The tile alone, out of a square of the transform's size."""
+        margin = self.layout.margin
+        height, width = self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+        return square[margin : margin + height, margin : margin + width]
+
+
+def make_layout(shape: tuple[int, int], tile_size: int, kernel_size: int) -> Layout:
+    """Tiles of at most ``tile_size`` pixels, as equal as may be."""
+    edges = []
+    for n in shape:
+        count = max(1, int(np.ceil(n / tile_size)))
+        edges.append(np.round(np.linspace(0, n, count + 1)).astype(np.int64))
+    margin = kernel_size // 2 + 1
+    largest = max(int(np.diff(edge).max()) for edge in edges)
+    return Layout(edges[0], edges[1], margin, next_fast_len(largest + 2 * margin, real=True))
+
+
+@dataclass(frozen=True)
+class Planes:
+    """What is subtracted, all [ny, nx]; reference in its own units, both with background removed.
+
+    Parameters
+    ----------
+    science, reference : ndarray of float32
+        Zero where nothing is known.
+    science_variance, reference_variance : ndarray of float32
+    measured : ndarray of bool
+        False where the science image is to be replaced with the reference.
+    """
+
+    science: NDArray[np.float32]
+    reference: NDArray[np.float32]
+    science_variance: NDArray[np.float32]
+    reference_variance: NDArray[np.float32]
+    measured: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Products:
+    """Planes of the result, float32 [ny, nx].
+
+    Parameters
+    ----------
+    difference, variance : ndarray
+    score, score_variance : ndarray
+        S = P_D correlated with D, and its variance with source, registration and interpolation noise.
+    norm : ndarray
+        S of a point source of flux 1 at its peak.
+    """
+
+    difference: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    score: NDArray[np.float32]
+    score_variance: NDArray[np.float32]
+    norm: NDArray[np.float32]
+
+
+def subtract_tiles(
+    planes: Planes,
+    layout: Layout,
+    kernels_at: Callable[[float, float], Kernels],
+    shift_rms: tuple[float, float],
+    flux_scale: float,
+) -> Products:
+    """Run all tiles; only two rows of nodes are held at a time.
+
+    Parameters
+    ----------
+    planes : Planes
+    layout : Layout
+    kernels_at : callable
+        Kernels at a position (x, y).
+    shift_rms : (x, y)
+        Registration that remains, pixels.
+    flux_scale : float
+        Typical science electrons per unit of the reference, for the variance of filled pixels.
+    """
+    shape = planes.science.shape
+    out = Products(*(np.zeros(shape, np.float32) for _ in range(5)))
+    spectra: dict[tuple[int, int], _Corner] = {}
+    xs, ys = layout.nodes
+    for tile in layout.tiles():
+        if tile.j == 0:
+            spectra = {key: corner for key, corner in spectra.items() if key[0] >= tile.i}
+        corners = []
+        for key in ((tile.i, tile.j), (tile.i, tile.j + 1), (tile.i + 1, tile.j), (tile.i + 1, tile.j + 1)):
+            if key not in spectra:
+                spectra[key] = _corner(kernels_at(float(xs[key[1]]), float(ys[key[0]])), layout.length)
+            corners.append(spectra[key])
+        _subtract_tile(tile, planes, corners, shift_rms, flux_scale, out)
+    spectra = {}
+    for tile in layout.tiles():
+        _score_tile(tile, kernels_at, out)
+    return out
+
+
+@dataclass(frozen=True)
+class _Corner:
+    kernels: Kernels
+    science: NDArray[np.complex64]
+    reference: NDArray[np.complex64]
+
+
+def _corner(kernels: Kernels, length: int) -> _Corner:
+    return _Corner(
+        kernels, kernel_spectrum(kernels.science, length), kernel_spectrum(kernels.reference, length)
+    )
+
+
+def _subtract_tile(
+    tile: Tile,
+    planes: Planes,
+    corners: list[_Corner],
+    shift_rms: tuple[float, float],
+    flux_scale: float,
+    out: Products,
+) -> None:
+    """Fill, subtract and carry variances for one tile."""
+    length = tile.layout.length
+    square = (length, length)
+    middle = _mean_kernels([corner.kernels for corner in corners])
+    science, variance = tile.cut(planes.science), tile.cut(planes.science_variance)
+    reference_variance = tile.cut(planes.reference_variance)
+    reference_hat = rfft2(tile.cut(planes.reference))
+    measured = tile.cut(planes.measured, beyond=True)
+    if not measured.all():
+        model = irfft2(reference_hat * kernel_spectrum(middle.match, length), square)
+        floor = np.float32(0)
+        fill_bad(science, measured, model, floor, variance, reference_variance * np.float32(flux_scale**2))
+    science_hat = rfft2(science)
+    spectrum = np.empty_like(science_hat)
+    difference = out.difference[tile.rows, tile.cols]
+    for k, corner in enumerate(corners):
+        subtract_spectra(science_hat, corner.science, reference_hat, corner.reference, spectrum)
+        add_corner(irfft2(spectrum, square), tile.layout.margin, k % 2 == 1, k >= 2, difference)
+    _carry_variances(tile, (variance, reference_variance), middle, out)
+    np.multiply(reference_hat, kernel_spectrum(middle.score_reference, length), out=spectrum)
+    score_variance = out.score_variance[tile.rows, tile.cols]
+    var_x, var_y = (np.float32(rms**2) for rms in shift_rms)
+    shift_variance(irfft2(spectrum, square), tile.layout.margin, var_x, var_y, score_variance)
+
+
+def _carry_variances(tile: Tile, variances: tuple[NDArray, NDArray], middle: Kernels, out: Products) -> None:
+    """Variance of D and of S: each image's variance convolved with the squared kernels."""
+    length = tile.layout.length
+    hats = [rfft2(variance) for variance in variances]
+    spectrum = np.empty_like(hats[0])
+    for target, kernels in (
+        (out.variance, (middle.science, middle.reference)),
+        (out.score_variance, (middle.score_science, middle.score_reference)),
+    ):
+        squares = [kernel_spectrum(kernel**2, length) for kernel in kernels]
+        add_spectra(hats[0], squares[0], hats[1], squares[1], spectrum)
+        target[tile.rows, tile.cols] = np.maximum(tile.inner(irfft2(spectrum, (length, length))), 0)
+
+
+def _score_tile(tile: Tile, kernels_at: Callable[[float, float], Kernels], out: Products) -> None:
+    """Correlate the difference with its PSF, and what that gives for a unit source."""
+    xs, ys = tile.layout.nodes
+    stamps = [
+        kernels_at(float(xs[tile.j + right]), float(ys[tile.i + up])).psf for up in (0, 1) for right in (0, 1)
+    ]
+    middle = np.mean(stamps, axis=0, dtype=np.float32)
+    length = tile.layout.length
+    matched = np.conj(kernel_spectrum(middle, length))
+    score = irfft2(rfft2(tile.cut(out.difference)) * matched, (length, length))
+    out.score[tile.rows, tile.cols] = tile.inner(score)
+    norms = [float(np.sum(middle * stamp, dtype=float)) for stamp in stamps]
+    norm = out.norm[tile.rows, tile.cols]
+    v = ((np.arange(norm.shape[0]) + 0.5) / norm.shape[0])[:, None]
+    u = ((np.arange(norm.shape[1]) + 0.5) / norm.shape[1])[None, :]
+    norm[:] = (1 - v) * ((1 - u) * norms[0] + u * norms[1]) + v * ((1 - u) * norms[2] + u * norms[3])
+
+
+def _mean_kernels(kernels: list[Kernels]) -> Kernels:
+    return Kernels(
+        *(
+            np.mean([getattr(k, name) for k in kernels], axis=0, dtype=np.float32)
+            for name in ("science", "reference", "psf", "score_science", "score_reference", "match")
+        )
+    )

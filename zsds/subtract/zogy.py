@@ -1,0 +1,117 @@
+"""The kernels of a proper subtraction at one place (Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27).
+
+Everything is in science electrons: the reference is multiplied by its flux scale f first, so both flux zero
+points of the paper are 1. With P_n, P_r the PSFs, s_n, s_r the noise and hats the Fourier transforms,
+
+    D = K_n * N - K_r * R,   K_n^ = P_r^ c / sqrt(Q),   K_r^ = f e^(2 pi i k.d) P_n^ c / sqrt(Q)
+    Q = s_n^2 |P_r^|^2 + s_r^2 |P_n^|^2,   c = sqrt(s_n^2 + s_r^2)
+    P_D^ = P_n^ K_n^,   S = P_D (correlated with) D
+
+(their equations 13, 14 and 17, D divided by F_D, so that P_D sums to 1 and the noise of D is that of a plain
+difference, white). The registration shift d moves the reference onto the science image.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import fftshift, irfft2, rfft2
+
+from zsds.core.psf import PsfModel
+from zsds.reference.psf import phase_ramp
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a place of the image needs to be subtracted there.
+
+    Parameters
+    ----------
+    x, y : float
+        Pixels.
+    science_noise, reference_noise : float
+        Standard deviation of empty sky, in the units of each image.
+    flux_scale : float
+        Science electrons per unit of the reference.
+    dx, dy : float
+        Where stars of the reference sit, minus where those of the science image sit, pixels.
+    """
+
+    x: float
+    y: float
+    science_noise: float
+    reference_noise: float
+    flux_scale: float
+    dx: float
+    dy: float
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Kernels at a node, float32 [n, n], n even, centred on [n // 2, n // 2].
+
+    Parameters
+    ----------
+    science, reference : ndarray
+        K_n and K_r of the difference.
+    psf : ndarray
+        P_D.
+    score_science, score_reference : ndarray
+        k_n and k_r of the score: K_n and K_r correlated with P_D.
+    match : ndarray
+        Turns the reference into what the science image would show: fills masked pixels.
+    """
+
+    science: NDArray[np.float32]
+    reference: NDArray[np.float32]
+    psf: NDArray[np.float32]
+    score_science: NDArray[np.float32]
+    score_reference: NDArray[np.float32]
+    match: NDArray[np.float32]
+
+
+def difference_kernels(node: Node, science: PsfModel, reference: PsfModel, size: int) -> Kernels:
+    """Kernels of the difference and the score at a node; ``size`` is even and well above the PSF's."""
+    psf_n = rfft2(centred(science.at(node.x, node.y), size))
+    psf_r = rfft2(centred(reference.at(node.x, node.y), size))
+    var_n, var_r = node.science_noise**2, (node.reference_noise * node.flux_scale) ** 2
+    power = var_n * np.abs(psf_r) ** 2 + var_r * np.abs(psf_n) ** 2
+    floor = 1e-9 * power.max()
+    root = np.sqrt((var_n + var_r) / np.maximum(power, floor))
+    moved = node.flux_scale * phase_ramp(size, node.dx, node.dy)
+    kernel_n = psf_r * root
+    kernel_r = psf_n * root * moved
+    psf_d = psf_n * kernel_n
+    wiener = psf_n * np.conj(psf_r) / (np.abs(psf_r) ** 2 + 1e-4) * moved
+    return Kernels(
+        *(
+            fftshift(irfft2(spectrum, (size, size))).astype(np.float32)
+            for spectrum in (
+                kernel_n,
+                kernel_r,
+                psf_d,
+                kernel_n * np.conj(psf_d),
+                kernel_r * np.conj(psf_d),
+                wiener * (1 + 1e-4),
+            )
+        )
+    )
+
+
+def centred(stamp: NDArray, size: int) -> NDArray[np.float32]:
+    """Stamp on a grid [size, size] with its middle pixel at [0, 0], wrapped around; cut if larger."""
+    half = stamp.shape[0] // 2
+    reach = min(half, size // 2 - 1)
+    cut = stamp[half - reach : half + reach + 1, half - reach : half + reach + 1]
+    grid = np.zeros((size, size), np.float32)
+    grid[: cut.shape[0], : cut.shape[1]] = cut
+    return np.roll(grid, (-reach, -reach), axis=(0, 1))
+
+
+def kernel_spectrum(kernel: NDArray, length: int) -> NDArray[np.complex64]:
+    """Spectrum of a centred kernel on a tile of ``length`` pixels each way."""
+    size = kernel.shape[0]
+    grid = np.zeros((length, length), np.float32)
+    grid[:size, :size] = kernel
+    spectrum: NDArray[np.complex64] = rfft2(np.roll(grid, (-(size // 2), -(size // 2)), axis=(0, 1)))
+    return spectrum
