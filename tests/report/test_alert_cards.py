@@ -19,6 +19,8 @@ from zsds.report import DoubtLimits, ReportSettings, build_report
 from zsds.report.alert_cards import choose_alerts, doubts
 from zsds.report.stamps import light_curve, number, read_stamp, stamp_png
 
+COARSE = ReportSettings(dots_per_inch=40)
+
 
 def pixels_of(png):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
@@ -75,7 +77,8 @@ def test_large_stamps_show_their_middle():
 def test_doubts_on_each_side_of_the_limits():
     limits = DoubtLimits()
     assert not doubts(alert_of(0)["candidate"], limits)
-    at = {"chipsf": 5.0, "elong": 1.4, "nbad": 0, "sumrat": 0.7, "magdiff": -0.4, "drb": 0.5, "mindtoedge": 10.0}
+    edge = {"mindtoedge": 10.0}
+    at = edge | {"chipsf": 5.0, "elong": 1.4, "nbad": 0, "sumrat": 0.7, "magdiff": -0.4, "drb": 0.5}
     assert not doubts(at, limits)
     beyond = {
         "chipsf": 5.1,
@@ -122,7 +125,7 @@ def test_stamps_are_inside_the_page():
     alert["cutoutTemplate"] = None
     alert["cutoutDifference"] = {"fileName": "x", "stampData": b"broken"}
     alert["cutoutScience"] = stamp(np.random.default_rng(5), 500)
-    text = build_report(ordinary_night(alerts=[alert, alert_of(1)]))
+    text = build_report(ordinary_night(alerts=[alert, alert_of(1)]), COARSE)
     shown = re.findall(r'<img src="data:image/png;base64,([^"]*)" alt="(\w+) stamp of (\w+)"', text)
     assert [(kind, name) for _, kind, name in shown] == [
         *((kind, alert_of(1)["objectId"]) for kind in ("science", "reference", "difference")),
@@ -142,7 +145,7 @@ def real_packets(folder: Path):
 def test_real_packets(shared_data):
     alerts = list(real_packets(shared_data / "ztf_alerts" / "v401_native_fp_hists"))
     assert len(alerts) == 6
-    text = build_report(ordinary_night(alerts=alerts))
+    text = build_report(ordinary_night(alerts=alerts), COARSE)
     assert text.count('class="stamp"') == 18
     assert "stamp cannot be read" not in text
     assert "ZTF23abjjnqo" in text

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +12,7 @@ from report_nights import alert_of, histograms_of, ordinary_night, quadrants_of,
 from zsds.core.tables import columns, new_table
 from zsds.report import NightRecord, ReportSettings, build_report, empty_quadrants
 
+COARSE = ReportSettings(dots_per_inch=40)
 VOID = {"meta", "img", "br", "hr", "input"}
 
 
@@ -60,7 +62,7 @@ def night():
 
 @pytest.fixture(scope="module")
 def text(night):
-    return build_report(night)
+    return build_report(night, COARSE)
 
 
 def test_page_is_well_formed_and_needs_nothing_outside(text):
@@ -77,7 +79,7 @@ def test_page_is_well_formed_and_needs_nothing_outside(text):
 
 
 def test_same_night_same_page(night, text):
-    assert build_report(night) == text
+    assert build_report(night, COARSE) == text
 
 
 def test_numbers_in_the_table_are_the_inputs(night, text):
@@ -110,10 +112,10 @@ def test_cells_outside_the_limits_are_marked(night, text):
 
 
 def test_summary_numbers(night, text):
-    tiles = dict(
-        (words, value)
+    tiles = {
+        words: value
         for value, words in re.findall(r'class="tile[^"]*"><b>([^<]*)</b><small>([^<]*)</small>', text)
-    )
+    }
     good = night.quadrants["science_state"] == "done"
     assert tiles["quadrants done"] == "44 / 48"
     assert (tiles["rejected"], tiles["failed"], tiles["waiting for a reference"]) == ("2", "1", "1")
@@ -158,7 +160,7 @@ def test_names_are_escaped():
         alerts=[alert],
         band_names={1: NASTY, 2: "$"},
     )
-    text = build_report(night)
+    text = build_report(night, COARSE)
     page = Page(text)
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert "alert(" in text and "<script>alert" not in text
@@ -180,8 +182,9 @@ def all_rejected():
 
 def one_quadrant():
     table = quadrants_of(1)[:1]
+    few = residuals_of(3)
     return nothing(
-        quadrants=table, residuals=residuals_of(3), score_histograms=histograms_of(["a"]), alerts=[alert_of(0)]
+        quadrants=table, residuals=few, score_histograms=histograms_of(["a"]), alerts=[alert_of(0)]
     )
 
 
@@ -207,7 +210,7 @@ def zeros():
 
 @pytest.mark.parametrize("make", [nothing, all_rejected, one_quadrant, only_nans, infinite, zeros])
 def test_poor_nights(make):
-    text = build_report(make())
+    text = build_report(make(), COARSE)
     page = Page(text)
     cells = {cell for table in page.tables.values() for row in table for cell in row}
     tiles = set(re.findall(r'class="tile[^"]*"><b>([^<]*)</b>', text))
@@ -215,14 +218,14 @@ def test_poor_nights(make):
 
 
 def test_words_of_poor_nights():
-    assert "No quadrants were processed." in build_report(nothing())
-    text = build_report(all_rejected())
+    assert "No quadrants were processed." in build_report(nothing(), COARSE)
+    text = build_report(all_rejected(), COARSE)
     assert "16 quadrants rejected: the sky has no noise" in text
     assert "4 more" in text
 
 
 def test_a_good_night_says_so():
-    text = build_report(nothing(quadrants=quadrants_of(1)))
+    text = build_report(nothing(quadrants=quadrants_of(1)), COARSE)
     assert "All went well" in text
     assert "Nothing: every quadrant is done and inside the limits." in text
 
@@ -230,7 +233,7 @@ def test_a_good_night_says_so():
 def test_a_large_night_stays_readable():
     table = quadrants_of(100, n_ccds=16)
     spoil(table, 6000, "failed", "", "late trouble")
-    text = build_report(nothing(quadrants=table))
+    text = build_report(nothing(quadrants=table), COARSE)
     rows = Page(text).tables["quadrants"]
     assert len(rows) == 1201
     assert str(table["id"][6000]) in {row[0] for row in rows}
@@ -238,7 +241,7 @@ def test_a_large_night_stays_readable():
 
 
 def test_settings_bound_the_table():
-    text = build_report(ordinary_night(), ReportSettings(max_quadrant_rows=5, max_exposure_rows=2))
+    text = build_report(ordinary_night(), replace(COARSE, max_quadrant_rows=5, max_exposure_rows=2))
     assert len(Page(text).tables["quadrants"]) == 6
     assert "4 later exposures are left out." in text
 
@@ -247,6 +250,6 @@ def test_inputs_stay_as_they_are(night, text):
     before = {name: np.array(night.quadrants[name]) for name in night.quadrants.colnames}
     for name in night.quadrants.colnames:
         night.quadrants[name].flags.writeable = False
-    build_report(night, ReportSettings(n_best_alerts=0, n_doubtful_alerts=0))
+    build_report(night, replace(COARSE, n_best_alerts=0, n_doubtful_alerts=0))
     for name, values in before.items():
         assert np.array_equal(values, night.quadrants[name], equal_nan=values.dtype.kind == "f")

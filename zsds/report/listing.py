@@ -1,6 +1,7 @@
 """The tables of a report: quadrants, exposures, bands, and the meaning of the columns."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from astropy.table import Table
@@ -108,30 +109,32 @@ def _marks(name: str, found: Sequence[Bound], length: int) -> NDArray[np.str_]:
 
 def exposure_table(quadrants: Table, most: int) -> Markup:
     """One line per exposure: how many quadrants ended how, and medians."""
-    names, state = (
-        np.array(exposure_names(quadrants), dtype=object),
-        np.array(states(quadrants), dtype=object),
+    groups, start = (
+        _rows_by(exposure_names(quadrants)),
+        np.nan_to_num(numbers(quadrants, "start_mjd"), nan=np.inf),
     )
-    unique = sorted(
-        set(names), key=lambda name: (_first(numbers(quadrants, "start_mjd")[names == name]), name)
-    )
-    if not unique:
+    if not groups:
         return element("p", "No exposures.", class_="quiet")
-    lines = [_summary_line(quadrants, state, names == name, str(name)) for name in unique[:most]]
-    left = len(unique) - len(lines)
+    ordered = sorted(groups, key=lambda name: (start[groups[name]].min(), name))
+    line = _summary_lines(quadrants)
+    lines = [line(name, groups[name]) for name in ordered[:most]]
+    left = len(groups) - len(lines)
     more = element("p", f"{left} later exposures are left out.") if left else None
     return join(table_of(_summary_heads("exposure"), lines, True, "exposures"), more)
 
 
-def _first(mjd: FloatArray) -> float:
-    return float(np.nan_to_num(mjd, nan=np.inf).min())
-
-
 def band_table(quadrants: Table) -> Markup | None:
     """One line per band; None without quadrants."""
-    bands, state = np.array(texts(quadrants, "band"), dtype=object), np.array(states(quadrants), dtype=object)
-    lines = [_summary_line(quadrants, state, bands == band, str(band)) for band in sorted(set(bands))]
+    groups, line = _rows_by(texts(quadrants, "band")), _summary_lines(quadrants)
+    lines = [line(band, groups[band]) for band in sorted(groups)]
     return table_of(_summary_heads("band"), lines, False, "bands") if lines else None
+
+
+def _rows_by(names: Sequence[str]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+    return rows
 
 
 _MEDIANS = (
@@ -149,18 +152,23 @@ def _summary_heads(first: str) -> list[Markup]:
     return [*heads, head("candidates"), head("alerts")]
 
 
-def _summary_line(
-    quadrants: Table, state: NDArray[np.object_], members: NDArray[np.bool_], name: str
-) -> Markup:
-    ended = [str(s).split(" ")[0] for s in state[members]]
-    cells = [element("td", name, class_="t")]
-    for word in _STATES:
-        count = ended.count(word)
-        cells.append(element("td", count, class_=word if count and word in ("failed", "rejected") else None))
-    for column, _, _ in _MEDIANS:
-        cells.append(element("td", shown(median(numbers(quadrants, column)[members]), DECIMALS.get(column))))
-    sums = [total(numbers(quadrants, column)[members]) for column in ("n_candidates", "n_alerts")]
-    return element("tr", *cells, *(element("td", shown(value, 0)) for value in sums))
+def _summary_lines(quadrants: Table) -> Callable[[str, list[int]], Markup]:
+    """What makes the line of a group of rows; columns are read once."""
+    ended = [state.partition(" ")[0] for state in states(quadrants)]
+    middle = [(numbers(quadrants, name), DECIMALS.get(name)) for name, _, _ in _MEDIANS]
+    added = [numbers(quadrants, name) for name in ("n_candidates", "n_alerts")]
+
+    def line(name: str, rows: list[int]) -> Markup:
+        counts = Counter(ended[row] for row in rows)
+        cells = [element("td", name, class_="t"), *(_count_cell(word, counts[word]) for word in _STATES)]
+        cells += [element("td", shown(median(values[rows]), decimals)) for values, decimals in middle]
+        return element("tr", *cells, *(element("td", shown(total(values[rows]), 0)) for values in added))
+
+    return line
+
+
+def _count_cell(word: str, count: int) -> Markup:
+    return element("td", count, class_=word if count and word in ("failed", "rejected") else None)
 
 
 def total(values: FloatArray) -> float:
