@@ -1,0 +1,142 @@
+"""Frames and units: registered once, worked on by one, finished by the one who holds them."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from zsds.db import Database, ledger
+from zsds.db.ledger import Frame, LeaseLostError, Outcome, State
+
+FRAME = Frame(
+    "raw/a.fits", 100, "d" * 64, "science", "20250120147292", 60695.147, 30.0, 249, "zg", 1, 9, "20250120"
+)
+
+
+def test_frames_are_registered_once(database):
+    other = replace(FRAME, ccd=10, path="raw/b.fits")
+    with database.write() as connection:
+        first = ledger.register_frames(connection, [FRAME, other])
+        again = ledger.register_frames(connection, [replace(FRAME, path="moved/a.fits"), other])
+    assert first.new == [FRAME, other]
+    assert again.new == []
+    assert len(again.known) == 2
+    with database.read() as connection:
+        assert ledger.frames_of(connection, night="20250120") == [FRAME, other]
+        assert ledger.frames_of(connection, frame_type="bias") == []
+        assert ledger.frames_of(connection, ccd=10) == [other]
+        assert ledger.nights(connection) == ["20250120"]
+
+
+def test_another_file_of_the_same_exposure_is_a_conflict(database):
+    changed = replace(FRAME, path="raw/c.fits", digest="e" * 64)
+    with database.write() as connection:
+        result = ledger.register_frames(connection, [FRAME, changed])
+    assert result.new == [FRAME]
+    assert "raw/c.fits" in str(result.conflicts[0])
+    assert "raw/a.fits" in str(result.conflicts[0])
+
+
+@pytest.fixture
+def units(database):
+    with database.write() as connection:
+        ledger.add_units(connection, "science", "20250120", ["a", "b"])
+    return database
+
+
+def claim(database, key="a", owner="me", **options):
+    with database.write() as connection:
+        return ledger.claim(connection, "science", key, owner, **options)
+
+
+def finish(database, unit, *outcome):
+    with database.write() as connection:
+        ledger.finish(connection, unit, Outcome(*outcome))
+
+
+def test_a_unit_from_pending_to_done(units):
+    unit = claim(units, settings_hash="s1", software="0.1", inputs={"raw": "a.fits"})
+    assert (unit.state, unit.attempt, unit.owner) == (State.RUNNING, 1, "me")
+    assert claim(units, owner="you") is None
+    finish(units, unit, State.DONE, None, {"seeing": 2.5, "bad": float("nan")}, 3.2, 900.0)
+    with units.read() as connection:
+        done = ledger.unit_of(connection, "science", "a")
+        assert done.state == State.DONE
+        assert done.metrics == {"seeing": 2.5, "bad": None}
+        assert (done.seconds, done.peak_memory_mb, done.owner) == (3.2, 900.0, None)
+        assert ledger.summary(connection, "20250120") == {"science": {State.DONE: 1, State.PENDING: 1}}
+        assert ledger.units_of(connection, kind="science", state=State.DONE) == [done]
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.REJECTED])
+def test_finished_units_are_done_again_only_when_something_changed(units, state):
+    made_with = {"settings_hash": "s1", "inputs": ["v1"]}
+    finish(units, claim(units, **made_with), state)
+    assert claim(units, **made_with) is None
+    for change in ({"settings_hash": "s2"}, {"inputs": ["v2"]}, {"again": True}):
+        unit = claim(units, **{**made_with, **change})
+        assert unit is not None
+        finish(units, unit, State.DONE)
+        finish(units, claim(units, **made_with, again=True), state)
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.NO_REFERENCE, State.NO_CALIBRATION])
+def test_failed_and_waiting_units_can_be_claimed_again(units, state):
+    finish(units, claim(units), state, "why")
+    assert claim(units).attempt == 2
+
+
+def test_a_dead_holder_loses_its_unit(units):
+    dead = claim(units, lease_s=-1)
+    heir = claim(units, owner="you")
+    assert heir.attempt == 2
+    with pytest.raises(LeaseLostError), units.write() as connection:
+        ledger.finish(connection, dead, Outcome(State.DONE))
+    with pytest.raises(LeaseLostError), units.write() as connection:
+        ledger.renew(connection, dead)
+    with units.write() as connection:
+        ledger.renew(connection, heir)
+    finish(units, heir, State.DONE)
+
+
+def test_release_and_supersede(units):
+    claim(units)
+    with units.write() as connection:
+        assert ledger.release(connection, "me") == 1
+        ledger.supersede(connection, "science", ["b"])
+    with units.read() as connection:
+        states = [unit.state for unit in ledger.units_of(connection)]
+    assert states == [State.PENDING, State.SUPERSEDED]
+
+
+def test_unknown_unit(units):
+    with pytest.raises(KeyError), units.read() as connection:
+        ledger.unit_of(connection, "science", "nothing")
+
+
+def test_adding_units_again_keeps_their_state(units):
+    finish(units, claim(units), State.DONE)
+    with units.write() as connection:
+        ledger.add_units(connection, "science", "20250120", ["a", "b", "c"])
+    with units.read() as connection:
+        assert [unit.state for unit in ledger.units_of(connection)] == [
+            State.DONE,
+            State.PENDING,
+            State.PENDING,
+        ]
+
+
+def test_one_of_many_gets_the_unit(units):
+    got = []
+
+    def work(owner):
+        mine = Database(units.url)
+        got.append(claim(mine, owner=owner))
+        mine.close()
+
+    threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([unit for unit in got if unit]) == 1

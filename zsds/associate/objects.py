@@ -1,0 +1,99 @@
+"""Which object a candidate belongs to: the nearest within a radius, else a new one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
+
+RADIUS_ARCSEC = 1.5
+
+
+@dataclass(frozen=True)
+class Association:
+    """What `associate_objects` found, one row per candidate.
+
+    Parameters
+    ----------
+    known : ndarray of int [n]
+        Row of the known object, -1 when none is near.
+    new : ndarray of int [n]
+        Number, from 0, of the new object the candidate founds or joins, -1 when it has a known one or may not
+        found any.
+    founds : ndarray of bool [n]
+        Whether the candidate is the first of its new object.
+    """
+
+    known: NDArray[np.int64]
+    new: NDArray[np.int64]
+    founds: NDArray[np.bool_]
+
+
+def associate_objects(
+    ra: ArrayLike,
+    dec: ArrayLike,
+    known_ra: ArrayLike,
+    known_dec: ArrayLike,
+    radius_arcsec: float = RADIUS_ARCSEC,
+    may_found: ArrayLike | None = None,
+) -> Association:
+    """Give each candidate the nearest known object, else a new one, in the order of the candidates.
+
+    Candidates without a known object that lie within the radius of one another (a dipole, the overlap of two
+    quadrants) share the new object of the first of them; a later one joins the nearest founded before it.
+
+    Parameters
+    ----------
+    ra, dec : array [n]
+        Candidates, degrees.
+    known_ra, known_dec : array [m]
+        Objects, degrees.
+    radius_arcsec : float
+        A distance equal to it still matches.
+    may_found : array of bool [n], optional
+        Candidates too faint to found an object are False; they may join one. All may by default.
+    """
+    points = unit_vectors(ra, dec)
+    known = nearest(ra, dec, known_ra, known_dec, radius_arcsec)
+    allowed = np.ones(len(points), bool) if may_found is None else np.asarray(may_found, bool)
+    new = np.full(len(points), -1, np.int64)
+    founds = np.zeros(len(points), bool)
+    founders: list[int] = []
+    if len(points) == 0:
+        return Association(known, new, founds)
+    neighbours = cKDTree(points).query_ball_point(points, chord(radius_arcsec))
+    for row in np.concatenate([np.flatnonzero(allowed), np.flatnonzero(~allowed)]):
+        if known[row] >= 0:
+            continue
+        near = [other for other in neighbours[row] if founds[other]]
+        if near:
+            distance = np.linalg.norm(points[near] - points[row], axis=1)
+            new[row] = new[near[int(np.argmin(distance))]]
+        elif allowed[row]:
+            new[row], founds[row] = len(founders), True
+            founders.append(int(row))
+    return Association(known, new, founds)
+
+
+def nearest(
+    ra: ArrayLike, dec: ArrayLike, other_ra: ArrayLike, other_dec: ArrayLike, radius_arcsec: float
+) -> NDArray[np.int64]:
+    """Row of the nearest other position within the radius, -1 without one."""
+    points, others = unit_vectors(ra, dec), unit_vectors(other_ra, other_dec)
+    if len(points) == 0 or len(others) == 0:
+        return np.full(len(points), -1, np.int64)
+    distance, row = cKDTree(others).query(points)
+    within: NDArray[np.int64] = np.where(distance <= chord(radius_arcsec), row, -1).astype(np.int64)
+    return within
+
+
+def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
+    """Unit vectors [n, 3] of positions in degrees."""
+    lon = np.radians(np.atleast_1d(np.asarray(ra, dtype=float)))
+    lat = np.radians(np.atleast_1d(np.asarray(dec, dtype=float)))
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def chord(radius_arcsec: float) -> float:
+    """Chord of an angle, with the rounding of unit vectors allowed for (0.02 milliarcseconds)."""
+    return 2 * float(np.sin(np.radians(radius_arcsec / 3600) / 2)) + 1e-10

@@ -1,0 +1,345 @@
+"""What is to do and what was done: raw frames, and units of work with state, attempt, lease and outcome.
+
+A unit is claimed by one process at a time. A lease that ran out means that its holder died; whoever claims
+the unit next gets the next attempt number, and the old holder can no longer finish it.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from zsds.core.errors import BadInput, ZsdsError
+from zsds.db.rows import add, storable
+from zsds.db.schema import frames as frame_table
+from zsds.db.schema import units as unit_table
+
+LEASE_S = 1800.0
+
+
+class State(StrEnum):
+    """Where a unit stands."""
+
+    PENDING = "pending"
+    NO_CALIBRATION = "waiting for calibration"
+    NO_REFERENCE = "waiting for reference"
+    RUNNING = "running"
+    DONE = "done"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+WAITING = (State.NO_CALIBRATION, State.NO_REFERENCE)
+FINISHED = (State.DONE, State.REJECTED)  # not claimed again unless asked for, or settings or inputs changed
+
+
+class LeaseLostError(ZsdsError):
+    """Another process took the unit over after this one's lease ran out; its result must be thrown away."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A raw frame of one CCD.
+
+    Parameters
+    ----------
+    path : str
+        Absolute, or relative to the archive.
+    size : int
+        Bytes.
+    digest : str
+        SHA-256 of the content.
+    frame_type : str
+        ``science``, ``bias``, ``dark`` or ``flat``.
+    time : str
+        ``YYYYMMDDffffff``.
+    start_mjd, exposure_s : float
+    field : int
+    band : str
+        Two letters.
+    band_id, ccd : int
+    night : str
+        ``YYYYMMDD``.
+    program_id : int
+    """
+
+    path: str
+    size: int
+    digest: str
+    frame_type: str
+    time: str
+    start_mjd: float
+    exposure_s: float
+    field: int
+    band: str
+    band_id: int
+    ccd: int
+    night: str
+    program_id: int = 1
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What came of registering frames: new ones, known ones, and those that contradict a known one."""
+
+    new: list[Frame]
+    known: list[Frame]
+    conflicts: list[BadInput]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of work as the database has it."""
+
+    kind: str
+    key: str
+    night: str
+    state: State
+    attempt: int
+    owner: str | None = None
+    lease_until: float | None = None
+    inputs: Any = None
+    settings_hash: str | None = None
+    software: str | None = None
+    started: float | None = None
+    seconds: float | None = None
+    peak_memory_mb: float | None = None
+    reason: str | None = None
+    metrics: Any = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended.
+
+    Parameters
+    ----------
+    state : State
+    reason : str, optional
+        Why it was rejected, failed or waits.
+    metrics : mapping
+        Numbers worth plotting.
+    seconds, peak_memory_mb : float, optional
+    """
+
+    state: State
+    reason: str | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    peak_memory_mb: float | None = None
+
+
+def register_frames(connection: Connection, frames: Iterable[Frame]) -> Registration:
+    """Record raw frames; a frame known already, wherever it lies, changes nothing.
+
+    Two files of one exposure and CCD with different content are a conflict: the first stays.
+    """
+    new, known, conflicts = [], [], []
+    for frame in frames:
+        present = _same_exposure(connection, frame)
+        if present is None:
+            connection.execute(frame_table.insert(), storable(asdict(frame)))
+            new.append(frame)
+        elif present.digest == frame.digest:
+            known.append(frame)
+        else:
+            problem = f"differs from {present.path}, which is registered for the same exposure"
+            conflicts.append(BadInput(frame.path, problem, "remove the wrong one of the two"))
+    return Registration(new, known, conflicts)
+
+
+def _same_exposure(connection: Connection, frame: Frame) -> Any:
+    keys = ("frame_type", "time", "field", "band", "ccd")
+    same = sa.and_(*(frame_table.c[key] == getattr(frame, key) for key in keys))
+    return connection.execute(sa.select(frame_table.c.path, frame_table.c.digest).where(same)).first()
+
+
+def frames_of(
+    connection: Connection, night: str | None = None, frame_type: str | None = None, ccd: int | None = None
+) -> list[Frame]:
+    """Registered frames in order of time, field, band and CCD."""
+    columns = [frame_table.c[f.name] for f in fields(Frame)]
+    query = sa.select(*columns).order_by(*(frame_table.c[k] for k in ("time", "field", "band", "ccd")))
+    for name, value in (("night", night), ("frame_type", frame_type), ("ccd", ccd)):
+        if value is not None:
+            query = query.where(frame_table.c[name] == value)
+    return [Frame(**row) for row in connection.execute(query).mappings()]
+
+
+def nights(connection: Connection) -> list[str]:
+    """Nights that have frames."""
+    return list(connection.scalars(sa.select(frame_table.c.night).distinct().order_by(frame_table.c.night)))
+
+
+def add_units(connection: Connection, kind: str, night: str, keys: Iterable[str]) -> None:
+    """Add units of work; those known already stay as they are."""
+    unit = {"kind": kind, "night": night, "state": State.PENDING.value, "attempt": 0}
+    add(connection, unit_table, [{**unit, "key": key} for key in keys], ["kind", "key"])
+
+
+def claim(
+    connection: Connection,
+    kind: str,
+    key: str,
+    owner: str,
+    *,
+    settings_hash: str = "",
+    software: str = "",
+    inputs: Any = None,
+    again: bool = False,
+    lease_s: float = LEASE_S,
+) -> Unit | None:
+    """Take a unit to work on it.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.engine.Connection
+        A writing transaction.
+    kind, key : str
+    owner : str
+        Who works on it, for people to read.
+    settings_hash, software, inputs
+        What it will be made with.
+    again : bool
+        Whether to do a finished unit again although nothing changed.
+    lease_s : float
+        Seconds after which the holder counts as dead.
+
+    Returns
+    -------
+    Unit or None
+        The unit with its new attempt number; None when another process holds it, or it was finished with
+        the same settings and inputs.
+
+    Raises
+    ------
+    KeyError
+        If there is no such unit.
+    """
+    unit = unit_of(connection, kind, key, lock=True)
+    now = time.time()
+    if unit.state == State.RUNNING and unit.lease_until is not None and unit.lease_until > now:
+        return None
+    same = unit.settings_hash == settings_hash and unit.inputs == storable(inputs)
+    if unit.state in FINISHED and same and not again:
+        return None
+    values = {
+        "state": State.RUNNING.value,
+        "attempt": unit.attempt + 1,
+        "owner": owner,
+        "lease_until": now + lease_s,
+        "inputs": storable(inputs),
+        "settings_hash": settings_hash,
+        "software": software,
+        "started": now,
+        "seconds": None,
+        "peak_memory_mb": None,
+        "reason": None,
+        "metrics": None,
+    }
+    connection.execute(unit_table.update().where(_is(kind, key)).values(values))
+    return unit_of(connection, kind, key)
+
+
+def renew(connection: Connection, unit: Unit, lease_s: float = LEASE_S) -> None:
+    """Extend the lease of a unit being worked on.
+
+    Raises
+    ------
+    LeaseLostError
+        If another process has taken it over.
+    """
+    _still_mine(connection, unit, {"lease_until": time.time() + lease_s})
+
+
+def finish(connection: Connection, unit: Unit, outcome: Outcome) -> None:
+    """Record how an attempt ended, in the transaction that makes its products known.
+
+    Raises
+    ------
+    LeaseLostError
+        If another process has taken it over; nothing of this attempt may then be kept.
+    """
+    values = {**asdict(outcome), "state": outcome.state.value, "lease_until": None, "owner": None}
+    values["metrics"] = storable(outcome.metrics)
+    _still_mine(connection, unit, values)
+
+
+def _still_mine(connection: Connection, unit: Unit, values: Mapping[str, Any]) -> None:
+    mine = sa.and_(
+        _is(unit.kind, unit.key),
+        unit_table.c.attempt == unit.attempt,
+        unit_table.c.state == State.RUNNING.value,
+    )
+    if connection.execute(unit_table.update().where(mine).values(values)).rowcount != 1:
+        raise LeaseLostError(
+            f"{unit.kind} {unit.key}: attempt {unit.attempt} was taken over by another process"
+        )
+
+
+def release(connection: Connection, owner: str) -> int:
+    """Give back what an owner that stopped still holds; returns how many units."""
+    held = sa.and_(unit_table.c.owner == owner, unit_table.c.state == State.RUNNING.value)
+    values = {"state": State.PENDING.value, "owner": None, "lease_until": None}
+    return connection.execute(unit_table.update().where(held).values(values)).rowcount
+
+
+def supersede(connection: Connection, kind: str, keys: Iterable[str]) -> None:
+    """Mark units whose products were replaced by newer ones."""
+    for key in keys:
+        connection.execute(unit_table.update().where(_is(kind, key)).values(state=State.SUPERSEDED.value))
+
+
+def unit_of(connection: Connection, kind: str, key: str, lock: bool = False) -> Unit:
+    """One unit.
+
+    Raises
+    ------
+    KeyError
+        If there is no such unit.
+    """
+    query = _select_units().where(_is(kind, key))
+    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    if row is None:
+        raise KeyError(f"no {kind} unit {key}")
+    return _unit(row)
+
+
+def units_of(
+    connection: Connection, night: str | None = None, kind: str | None = None, state: State | None = None
+) -> list[Unit]:
+    """Units in order of kind and key."""
+    query = _select_units().order_by(unit_table.c.kind, unit_table.c.key)
+    for name, value in (("night", night), ("kind", kind), ("state", state)):
+        if value is not None:
+            query = query.where(unit_table.c[name] == value)
+    return [_unit(row) for row in connection.execute(query).mappings()]
+
+
+def summary(connection: Connection, night: str | None = None) -> dict[str, dict[State, int]]:
+    """How many units of each kind stand in each state."""
+    query = sa.select(unit_table.c.kind, unit_table.c.state, sa.func.count())
+    query = query.group_by(unit_table.c.kind, unit_table.c.state).order_by(unit_table.c.kind)
+    if night is not None:
+        query = query.where(unit_table.c.night == night)
+    counts: dict[str, dict[State, int]] = {}
+    for kind, state, n in connection.execute(query):
+        counts.setdefault(kind, {})[State(state)] = n
+    return counts
+
+
+def _is(kind: str, key: str) -> sa.ColumnElement[bool]:
+    return sa.and_(unit_table.c.kind == kind, unit_table.c.key == key)
+
+
+def _select_units() -> sa.Select[Any]:
+    return sa.select(*(unit_table.c[f.name] for f in fields(Unit)))
+
+
+def _unit(row: Mapping[str, Any]) -> Unit:
+    return Unit(**{**row, "state": State(row["state"])})

@@ -1,0 +1,118 @@
+"""Objects and their names, and the outbox of packets."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from astropy.table import Table
+from numpy.typing import ArrayLike
+from sqlalchemy.engine import Connection
+
+from zsds.core.ids import object_name
+from zsds.core.tables import new_table
+from zsds.db.rows import add, put
+from zsds.db.schema import detections, object_counters, packets
+from zsds.db.schema import objects as object_table
+from zsds.db.sky import healpix_index, rows_near
+
+EVERY_YEAR = 0  # the counter whose row is locked, since objects of any year may be near
+
+
+def objects_near(connection: Connection, ra: ArrayLike, dec: ArrayLike, radius_arcsec: float) -> Table:
+    """Table ``objects`` of fixed objects near any of the positions, in order of their names.
+
+    Holds all within the radius and some a little outside it; moving objects are not among them.
+    """
+    rows = rows_near(connection, object_table, ra, dec, radius_arcsec)
+    return _table(sorted(rows, key=lambda row: row["id"]))
+
+
+def objects_named(connection: Connection, names: Iterable[str]) -> Table:
+    """Table ``objects`` of the given names, as far as they exist."""
+    query = (
+        sa.select(object_table).where(object_table.c.id.in_(sorted(set(names)))).order_by(object_table.c.id)
+    )
+    return _table(connection.execute(query).mappings().all())
+
+
+def moving_objects(connection: Connection, designations: Iterable[str]) -> dict[str, str]:
+    """Object names by designation, for those that have one."""
+    wanted = object_table.c.designation.in_(sorted(set(designations)))
+    query = sa.select(object_table.c.designation, object_table.c.id).where(wanted)
+    return {row.designation: row.id for row in connection.execute(query)}
+
+
+def names_of(connection: Connection, candids: Sequence[int]) -> dict[int, str]:
+    """Object names that detections have already."""
+    wanted = sa.and_(detections.c.candid.in_(list(candids)), detections.c.object_id.is_not(None))
+    query = sa.select(detections.c.candid, detections.c.object_id).where(wanted)
+    return {row.candid: row.object_id for row in connection.execute(query)}
+
+
+def lock_names(connection: Connection, year: int) -> None:
+    """Keep every other process from naming until this transaction ends."""
+    add(connection, object_counters, [{"year": key, "next": 0} for key in (EVERY_YEAR, year)], ["year"])
+    connection.execute(
+        sa.select(object_counters).where(object_counters.c.year == EVERY_YEAR).with_for_update()
+    )
+
+
+def new_names(connection: Connection, year: int, count: int, prefix: str) -> list[str]:
+    """The next names of a year; call `lock_names` first."""
+    here = object_counters.c.year == year
+    first = connection.scalar(sa.select(object_counters.c.next).where(here)) or 0
+    connection.execute(object_counters.update().where(here).values(next=first + count))
+    return [object_name(first + number, year, prefix) for number in range(count)]
+
+
+def add_objects(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert objects: ``id ra dec first_candid first_jd designation`` (None for a fixed object)."""
+    if not rows:
+        return
+    index = healpix_index([row["ra"] for row in rows], [row["dec"] for row in rows])
+    values = [
+        {**row, "ipix": None if row["designation"] else int(pixel)}
+        for row, pixel in zip(rows, index, strict=True)
+    ]
+    connection.execute(object_table.insert(), values)
+
+
+def add_packets(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put packets into the outbox: ``candid object_id night program_id path``; unpublished.
+
+    Call it in the transaction that saves their detections. A packet made again keeps its state.
+    """
+    published = set(_published(connection, [row["candid"] for row in rows]))
+    put(connection, packets, [{**row, "published": row["candid"] in published} for row in rows], ["candid"])
+
+
+def _published(connection: Connection, candids: Sequence[int]) -> list[int]:
+    wanted = sa.and_(packets.c.candid.in_(list(candids)), packets.c.published)
+    return list(connection.scalars(sa.select(packets.c.candid).where(wanted)))
+
+
+def packets_of(
+    connection: Connection, night: str, program_id: int | None = None, published: bool | None = None
+) -> list[Any]:
+    """Rows of the outbox of a night, in order of candid."""
+    query = sa.select(packets).where(packets.c.night == night).order_by(packets.c.candid)
+    if program_id is not None:
+        query = query.where(packets.c.program_id == program_id)
+    if published is not None:
+        query = query.where(packets.c.published == published)
+    return list(connection.execute(query).mappings())
+
+
+def mark_published(connection: Connection, candids: Sequence[int]) -> None:
+    """Record that packets went out."""
+    connection.execute(packets.update().where(packets.c.candid.in_(list(candids))).values(published=True))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = new_table("objects", len(rows))
+    for name in ("ra", "dec", "first_candid", "first_jd"):
+        table[name][:] = np.array([row[name] for row in rows])
+    for name in ("id", "designation"):
+        table[name] = np.array([row[name] or "" for row in rows], dtype=table[name].dtype)
+    return table

@@ -1,0 +1,49 @@
+"""Writing rows so that doing it twice is doing it once, on SQLite and PostgreSQL alike."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+Row = Mapping[str, Any]
+
+
+def put(connection: Connection, table: sa.Table, rows: Iterable[Row], keys: Sequence[str]) -> None:
+    """Insert rows; where the keys are there already, the other given columns are overwritten."""
+    rows = [storable(row) for row in rows]
+    if not rows:
+        return
+    insert = _insert(connection, table)
+    changed = {name: insert.excluded[name] for name in rows[0] if name not in keys}
+    if changed:
+        connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changed), rows)
+    else:
+        connection.execute(insert.on_conflict_do_nothing(index_elements=list(keys)), rows)
+
+
+def add(connection: Connection, table: sa.Table, rows: Iterable[Row], keys: Sequence[str]) -> None:
+    """Insert rows; those whose keys are there already stay as they are."""
+    rows = [storable(row) for row in rows]
+    if rows:
+        insert = _insert(connection, table)
+        connection.execute(insert.on_conflict_do_nothing(index_elements=list(keys)), rows)
+
+
+def _insert(connection: Connection, table: sa.Table) -> Any:
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def storable(value: Any) -> Any:
+    """NumPy scalars and arrays as Python's own; numbers that are not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    if hasattr(value, "tolist"):
+        return storable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

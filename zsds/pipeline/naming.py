@@ -1,0 +1,182 @@
+"""Names for the candidates of an exposure: one transaction, so that one source never gets two names."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from astropy.time import Time
+from numpy.typing import NDArray
+from sqlalchemy.engine import Connection
+
+from zsds.associate.objects import RADIUS_ARCSEC, Association, associate_objects, nearest
+from zsds.core.ids import JD_MINUS_MJD
+from zsds.db.history import save_detections
+from zsds.db.objects import (
+    add_objects,
+    lock_names,
+    moving_objects,
+    names_of,
+    new_names,
+    objects_named,
+    objects_near,
+)
+
+
+@dataclass(frozen=True)
+class NamingSettings:
+    """How candidates become objects.
+
+    Parameters
+    ----------
+    radius_arcsec : float
+        A candidate within this distance of a known object is that object.
+    min_snr : float
+        Fainter candidates join known objects and found none.
+    prefix : str
+        First letters of names; readers of ZTF packets expect ``ZTF``.
+    """
+
+    radius_arcsec: float = RADIUS_ARCSEC
+    min_snr: float = 5.0
+    prefix: str = "ZTF"
+
+
+def name_exposure(
+    connection: Connection,
+    detections: Table,
+    designations: Sequence[str],
+    settings: NamingSettings,
+    records: Sequence[Mapping[str, Any]] | None = None,
+) -> Table:
+    """Name the candidates of one exposure and save them.
+
+    A candidate matched to a Solar-System body takes the name of that body, wherever it is, and leaves the
+    fixed objects alone. Any other takes the nearest object within the radius, else a new name. A candid that
+    has a name from an earlier run keeps it as long as it still lies on that object. Names count upward in the
+    order of candid, so exposures named in the order of time get the same names in every run.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.engine.Connection
+        A writing transaction; nobody else names until it ends.
+    detections : astropy.table.Table
+        Declared as ``detections``; one exposure, any number of quadrants, ``object_id`` is ignored.
+    designations : sequence of str
+        Name of the Solar-System body each candidate is, else empty.
+    settings : NamingSettings
+    records : sequence of mapping, optional
+        What later packets show of each detection.
+
+    Returns
+    -------
+    astropy.table.Table
+        The detections with their ``object_id``, in the order given.
+    """
+    order = np.argsort(detections["candid"], kind="stable")
+    names = np.full(len(detections), "", dtype="U16")
+    if len(detections):
+        sorted_names = name_candidates(
+            connection, detections[order], [designations[i] for i in order.tolist()], settings
+        )
+        names[order] = sorted_names
+    named = detections.copy()
+    named["object_id"] = names
+    for pid in sorted(set(named["pid"].tolist())):
+        here = np.flatnonzero(named["pid"] == pid)
+        chosen = None if records is None else [records[i] for i in here.tolist()]
+        save_detections(connection, pid, named[here], chosen)
+    return named
+
+
+def name_candidates(
+    connection: Connection, candidates: Table, designations: Sequence[str], settings: NamingSettings
+) -> NDArray[np.str_]:
+    """Names, in order, of candidates of one exposure (columns ``candid ra dec jd snr``); empty for none.
+
+    New objects are stored, detections are not; see `name_exposure`.
+    """
+    year = int(Time(float(np.min(candidates["jd"])) - JD_MINUS_MJD, format="mjd").datetime.year)
+    lock_names(connection, year)
+    moving = np.array([bool(designation) for designation in designations])
+    names = _kept_names(connection, candidates, moving, settings.radius_arcsec)
+    open_ = np.flatnonzero(~moving & (names == ""))
+    fixed = candidates[open_]
+    known = objects_near(connection, fixed["ra"], fixed["dec"], settings.radius_arcsec)
+    bright = np.asarray(fixed["snr"]) >= settings.min_snr
+    found = associate_objects(
+        fixed["ra"], fixed["dec"], known["ra"], known["dec"], settings.radius_arcsec, bright
+    )
+    bodies = moving_objects(connection, [d for d in designations if d])
+    first = _first_rows(designations, bodies, np.asarray(candidates["snr"]) >= settings.min_snr)
+    founders = {int(open_[row]): "" for row in np.flatnonzero(found.founds)} | first
+    rows = _found_objects(connection, candidates, founders, year, settings.prefix)
+    bodies |= {row["designation"]: row["id"] for row in rows if row["designation"]}
+    fixed_names = [row["id"] for row in rows if not row["designation"]]
+    names[open_] = _names(found, known, fixed_names)
+    names[moving] = [bodies.get(d, "") for d in designations if d]
+    return names
+
+
+def _kept_names(
+    connection: Connection, candidates: Table, moving: NDArray[np.bool_], radius_arcsec: float
+) -> NDArray[np.str_]:
+    """Names given by an earlier run, where the candidate still lies on the fixed object."""
+    names = np.full(len(candidates), "", dtype="U16")
+    before = names_of(connection, candidates["candid"].tolist())
+    objects = objects_named(connection, before.values())
+    objects = objects[objects["designation"] == ""]
+    position = {row["id"]: row for row in objects}
+    for i, candid in enumerate(candidates["candid"].tolist()):
+        there = position.get(before.get(candid, ""))
+        if there is None or moving[i]:
+            continue
+        row = candidates[i]
+        if nearest(row["ra"], row["dec"], there["ra"], there["dec"], radius_arcsec)[0] == 0:
+            names[i] = there["id"]
+    return names
+
+
+def _first_rows(
+    designations: Sequence[str], bodies: Mapping[str, str], bright: NDArray[np.bool_]
+) -> dict[int, str]:
+    """Row -> designation of bodies seen for the first time, at their first bright candidate."""
+    first: dict[str, int] = {}
+    for row, designation in enumerate(designations):
+        if designation and designation not in bodies and bright[row]:
+            first.setdefault(designation, row)
+    return {row: designation for designation, row in first.items()}
+
+
+def _found_objects(
+    connection: Connection, candidates: Table, founders: Mapping[int, str], year: int, prefix: str
+) -> list[dict[str, Any]]:
+    """Store the new objects, in the order of the candidates that found them."""
+    order = sorted(founders)
+    rows = []
+    for name, row in zip(new_names(connection, year, len(order), prefix), order, strict=True):
+        candidate = candidates[row]
+        rows.append(
+            {
+                "id": name,
+                "ra": float(candidate["ra"]),
+                "dec": float(candidate["dec"]),
+                "first_candid": int(candidate["candid"]),
+                "first_jd": float(candidate["jd"]),
+                "designation": founders[row] or None,
+            }
+        )
+    add_objects(connection, rows)
+    return rows
+
+
+def _names(found: Association, known: Table, new: Sequence[str]) -> list[str]:
+    """Names of fixed candidates: of the known object, of the new one, or none."""
+    names = []
+    for old, fresh in zip(found.known.tolist(), found.new.tolist(), strict=True):
+        if old >= 0:
+            names.append(str(known["id"][old]))
+        else:
+            names.append(new[fresh] if fresh >= 0 else "")
+    return names
