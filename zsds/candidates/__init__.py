@@ -1,0 +1,15 @@
+"""Candidates: peaks of a difference's score image, measured, flagged and matched with catalogs."""
+
+from zsds.candidates.find import find_candidates, limiting_magnitude
+from zsds.candidates.flags import CANDIDATE_FLAG_MEANINGS, CandidateFlag
+from zsds.candidates.match import match_catalogs
+from zsds.candidates.settings import CandidateSettings
+
+__all__ = [
+    "CANDIDATE_FLAG_MEANINGS",
+    "CandidateFlag",
+    "CandidateSettings",
+    "find_candidates",
+    "limiting_magnitude",
+    "match_catalogs",
+]

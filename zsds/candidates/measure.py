@@ -1,0 +1,194 @@
+"""Features of one candidate from the pixels around it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsds.candidates.fits import Patch, PointFit
+from zsds.core.psf import PsfModel
+from zsds.kernels.features import aperture_sums, core_counts, window_moments
+
+FWHM_PER_SIGMA = 2.3548200450309493
+BLUR = np.array([1.0, 2.0, 1.0]) / 4  # widens the PSF by 0.7 pixels for the test of shape
+SHAPE_FLOOR = 0.15  # of the step to the widened PSF: no PSF model is better known
+
+
+def psf_fwhm(psf: PsfModel, x: float, y: float) -> float:
+    """Width of the Gaussian with the noise-equivalent area (1 / sum P^2) of the PSF, pixels."""
+    stamp = psf.at(x, y).astype(np.float64)
+    return float(FWHM_PER_SIGMA / np.sqrt(4 * np.pi * (stamp**2).sum()))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Windowed size and orientation; NaN if unmeasurable.
+
+    Parameters
+    ----------
+    major, minor : float
+        RMS lengths, pixels.
+    angle : float
+        Of the major axis, radians.
+    roundness_sigma : float
+        Departure from a circle over its noise.
+    """
+
+    major: float
+    minor: float
+    angle: float
+    roundness_sigma: float
+
+    @property
+    def fwhm(self) -> float:
+        """Of a Gaussian of the same mean variance, pixels."""
+        return FWHM_PER_SIGMA * float(np.sqrt((self.major**2 + self.minor**2) / 2))
+
+
+def measure_shape(patch: Patch, fit: PointFit, sign: int, fwhm: float) -> Shape:
+    """Second moments under a Gaussian window, scaled so that the PSF itself gives its own width.
+
+    The window, 1.5 times as wide as the PSF, keeps noise and neighbours out but makes every source look
+    smaller. The PSF measured on the same pixels says by how much.
+    """
+    x, y, sigma = fit.x - patch.col, fit.y - patch.row, 1.5 * fwhm / FWHM_PER_SIGMA
+    found, own = np.empty(6), np.empty(6)
+    window_moments(np.float32(sign) * patch.data, patch.variance, patch.bad, x, y, sigma, found)
+    window_moments(fit.stamp, patch.variance, patch.bad, x, y, sigma, own)
+    scale = (fwhm / FWHM_PER_SIGMA) ** 2 / ((own[0] + own[1]) / 2)
+    xx, yy, xy = found[:3] * scale
+    spread = np.hypot((xx - yy) / 2, xy)
+    lengths = np.array([(xx + yy) / 2 + spread, (xx + yy) / 2 - spread])
+    if not (lengths > 0).all():
+        return Shape(np.nan, np.nan, np.nan, 0.0)
+    major, minor = np.sqrt(lengths)
+    angle = 0.5 * np.arctan2(2 * xy, xx - yy)
+    return Shape(float(major), float(minor), float(angle), float(spread / (found[5] * scale)))
+
+
+@dataclass(frozen=True)
+class ApertureFlux:
+    """Flux and error in electrons, corrected to the total of a point source; NaN if half of it is hidden."""
+
+    flux: float
+    flux_err: float
+
+
+def measure_aperture(patch: Patch, fit: PointFit, diameter: float, sky_pixels: float) -> ApertureFlux:
+    """Sum of the good pixels of an aperture over the share of the PSF's light that falls on them.
+
+    Parameters
+    ----------
+    patch : Patch
+    fit : PointFit
+    diameter : float
+        Pixels.
+    sky_pixels : float
+        Pixels whose median was taken off as the sky; its error (pi/2 that of a mean) is added.
+    """
+    x, y = fit.x - patch.col, fit.y - patch.row
+    flux, noise, share = aperture_sums(patch.data, patch.variance, patch.bad, fit.stamp, x, y, diameter / 2)
+    if not share > 0.5:
+        return ApertureFlux(np.nan, np.nan)
+    n_pixels = np.pi * diameter**2 / 4
+    noise *= 1 + np.pi / 2 * n_pixels / sky_pixels
+    return ApertureFlux(flux / share, float(np.sqrt(noise)) / share)
+
+
+def measure_spread(patch: Patch, fit: PointFit) -> tuple[float, float]:
+    """Likeness to a widened PSF, and its error: 0 for a star, 1 for a PSF widened by 0.7 pixels.
+
+    The comparison of Desai et al. (2012, ApJ 757, 83) and Mohr et al. (SPREAD_MODEL), scaled.
+    """
+    star = fit.stamp.astype(np.float64)
+    wide = _blurred(star)
+    weight = patch.weight.astype(np.float64)
+
+    def difference(pixels: NDArray) -> tuple[float, float, float]:
+        on_wide, on_star = (weight * wide * pixels).sum(), (weight * star * pixels).sum()
+        return on_wide / on_star, on_wide, on_star
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        zero = difference(star)[0]
+        step = difference(wide)[0] - zero
+        value, on_wide, on_star = difference(patch.data)
+        slope = wide / on_star - star * on_wide / on_star**2
+        err = np.sqrt((slope**2 * weight).sum())
+        return float((value - zero) / step), float(err / abs(step))
+
+
+def _blurred(stamp: NDArray[np.float64]) -> NDArray[np.float64]:
+    padded = np.pad(stamp, 1)
+    rows = BLUR[0] * padded[:-2] + BLUR[1] * padded[1:-1] + BLUR[2] * padded[2:]
+    return BLUR[0] * rows[:, :-2] + BLUR[1] * rows[:, 1:-1] + BLUR[2] * rows[:, 2:]
+
+
+def star_likeness(spread: float, spread_err: float) -> float:
+    """Probability of a star against a PSF widened by 0.7 pixels, equal odds before; 0.5 knows nothing."""
+    err2 = spread_err**2 + SHAPE_FLOOR**2
+    return float(1 / (1 + np.exp(np.clip((2 * spread - 1) / (2 * err2), -50, 50))))
+
+
+@dataclass(frozen=True)
+class Core:
+    """Counts of the central 5 x 5 pixels."""
+
+    n_negative: int
+    n_bad: int
+    sum_ratio: float
+
+
+def measure_core(patch: Patch, sign: int) -> Core:
+    """Pixels of the wrong sign, with a defect, and the sum ratio, around the middle of the patch."""
+    found = core_counts(np.float32(sign) * patch.data, patch.bad, patch.half, patch.half)
+    return Core(*found)
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """How much a pixel stands out from its neighbours.
+
+    Parameters
+    ----------
+    ratio : float
+        Peak over its fainter pair of opposite neighbours, over the same ratio of a centred PSF.
+    excess_sigma : float
+        Peak minus what the PSF allows on top of those neighbours, over its noise.
+    """
+
+    ratio: float
+    excess_sigma: float
+
+
+def measure_sharpness(patch: Patch, psf_stamp: NDArray[np.float32]) -> Sharpness:
+    """Compare the brightest of the central 3 x 3 pixels with its neighbours in the science image.
+
+    No star is sharper than one centred on a pixel, so a greater ratio along either axis betrays a cosmic ray
+    (the idea of L.A.Cosmic, van Dokkum 2001, PASP 113, 1420, on few pixels).
+
+    Parameters
+    ----------
+    patch : Patch
+        Of the science image, background-subtracted, without the source's surroundings.
+    psf_stamp : ndarray of float32 [k, k]
+        PSF of the science image, centred on its middle pixel.
+    """
+    m = patch.half
+    core = patch.data[m - 1 : m + 2, m - 1 : m + 2]
+    r, c = np.unravel_index(np.argmax(core), core.shape)
+    r, c = int(r) + m - 1, int(c) + m - 1
+    k = psf_stamp.shape[0] // 2
+    ratios, excesses = [], []
+    for (dr, dc), allowed in (
+        ((0, 1), psf_stamp[k, k] / psf_stamp[k, k - 1 : k + 2 : 2].mean()),
+        ((1, 0), psf_stamp[k, k] / psf_stamp[k - 1 : k + 2 : 2, k].mean()),
+    ):
+        peak, side_a, side_b = patch.data[r, c], patch.data[r - dr, c - dc], patch.data[r + dr, c + dc]
+        noise = patch.variance[r, c] + allowed**2 / 4 * (
+            patch.variance[r - dr, c - dc] + patch.variance[r + dr, c + dc]
+        )
+        sides = max(float(side_a + side_b) / 2, 0.0)
+        excesses.append(float((peak - allowed * sides) / np.sqrt(noise)))
+        ratios.append(float(peak / (allowed * max(sides, float(np.sqrt(noise)) / allowed))))
+    best = int(np.argmax(excesses))
+    return Sharpness(ratios[best], excesses[best])

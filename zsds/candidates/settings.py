@@ -1,0 +1,58 @@
+"""Thresholds of the search for candidates and of what becomes a packet."""
+
+from dataclasses import dataclass
+
+from zsds.candidates.flags import CandidateFlag as Flag
+
+VETO = (
+    Flag.EDGE
+    | Flag.DEFECT_CORE
+    | Flag.STAR_RESIDUAL
+    | Flag.DIPOLE
+    | Flag.COSMIC_RAY
+    | Flag.FIT_FAILED
+    | Flag.LOW_SNR
+    | Flag.WIDE
+    | Flag.ELONGATED
+    | Flag.APERTURE_MISMATCH
+    | Flag.POOR_FIT
+    | Flag.TOO_FAINT
+    | Flag.NARROW
+    | Flag.REPEATED
+)
+TRAIL_EXCUSES = Flag.WIDE | Flag.ELONGATED | Flag.APERTURE_MISMATCH | Flag.POOR_FIT
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """Every threshold; lengths in pixels."""
+
+    threshold: float = 5.0  # of |S_corr| at a peak
+    min_prominence: float = 3.0  # a second peak of a patch rises this far above the saddle, in S_corr
+    max_per_sign: int = 5000  # more mean a broken subtraction (and do not fit in a candid)
+    sky_inner: float = 14.0  # radii of the ring of the local background
+    sky_outer: float = 22.0
+    aperture: float = 14.0  # diameter of magap, ZTF's
+    big_aperture: float = 18.0  # diameter of magapbig, ZTF's
+    edge: float = 5.0  # nearer candidates are flagged
+    saturated_reach: float = 15.0  # a saturated pixel nearer than this is flagged
+    min_snr: float = 5.0  # of the PSF flux; packets only
+    max_mag: float = 23.5
+    max_nbad: int = 4
+    max_fwhm: float = 7.0
+    max_elong: float = 1.6
+    elong_sigma: float = 3.0  # the elongation must be significant too
+    min_magdiff: float = -0.4
+    max_magdiff: float = 0.75
+    magdiff_sigma: float = 3.0  # the mismatch must be significant too
+    min_star_fraction: float = 0.01  # of the flux of a star at the same place
+    dipole_score: float = 3.5  # opposite score next to the peak that makes a dipole worth a fit
+    max_dipole_shift: float = 0.5  # a star misplaced by less than this explains a dipole
+    dipole_chi_ratio: float = 0.8  # chi-square of the dipole over that of the point source
+    trail_chi_ratio: float = 0.8
+    min_trail_length: float = 2.0
+    cosmic_ray_sigma: float = 5.0  # excess of a pixel over its neighbours beyond what the PSF allows
+    max_chi: float = 4.0  # reduced chi-square of a faint source; for bright ones see model_error
+    model_error: float = 0.05  # relative error of the PSF model that a fit may show
+    veto: int = int(VETO)  # flags that keep a candidate from becoming a packet
+    trail_excuses: int = int(TRAIL_EXCUSES)  # flags that a trail is forgiven
