@@ -1,0 +1,25 @@
+"""Sky and sources of one image."""
+
+from zsds.extract.background import (
+    Background,
+    BackgroundSettings,
+    measure_background,
+    subtract_background,
+    unusable_pixels,
+)
+from zsds.extract.detection import ExtractSettings, detect_sources, measure_fwhm, stellar_size
+from zsds.extract.noise import SkyNoise, measure_sky_noise
+
+__all__ = [
+    "Background",
+    "BackgroundSettings",
+    "ExtractSettings",
+    "SkyNoise",
+    "detect_sources",
+    "measure_background",
+    "measure_fwhm",
+    "measure_sky_noise",
+    "stellar_size",
+    "subtract_background",
+    "unusable_pixels",
+]

@@ -1,0 +1,27 @@
+"""Fluxes of stars, and what they mean in magnitudes."""
+
+from zsds.photometry.apertures import (
+    DIAMETERS,
+    ApertureSettings,
+    GrowthCurve,
+    measure_apertures,
+    measure_growth,
+    psf_growth,
+)
+from zsds.photometry.stars import StarSettings, fit_stars
+from zsds.photometry.zero_point import ZeroPointSettings, fit_zero_point, limiting_magnitude, noise_pixels
+
+__all__ = [
+    "DIAMETERS",
+    "ApertureSettings",
+    "GrowthCurve",
+    "StarSettings",
+    "ZeroPointSettings",
+    "fit_stars",
+    "fit_zero_point",
+    "limiting_magnitude",
+    "measure_apertures",
+    "measure_growth",
+    "noise_pixels",
+    "psf_growth",
+]

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from astropy.table import Table
+from star_fields import MODEL, grid_field
+
+from zsds.core.errors import UnusableData
+from zsds.core.exposure import ZeroPoint
+from zsds.photometry import ZeroPointSettings, fit_stars, fit_zero_point, limiting_magnitude
+
+
+def calibrators(rng, n, scatter=0.015, value=26.2, slope=-0.06, outliers=0.0):
+    mag, colour = rng.uniform(14, 19, n), rng.normal(0.6, 0.3, n)
+    flux = 10 ** (0.4 * (value + slope * colour - mag + rng.normal(0, scatter, n)))
+    err = np.sqrt(flux + 5e3)
+    flux = flux + rng.normal(0, 1, n) * err
+    bad = rng.random(n) < outliers
+    flux[bad] *= 10 ** rng.normal(0, 0.4, bad.sum())
+    return flux, err, mag, np.full(n, 0.005), colour
+
+
+def test_pulls_are_honest_with_outliers_and_intrinsic_scatter():
+    rng = np.random.default_rng(0)
+    pulls = []
+    for _ in range(120):
+        zero = fit_zero_point(*calibrators(rng, 200, outliers=0.08))
+        chi2 = np.array([zero.value - 26.2, zero.colour_coeff + 0.06])
+        covariance = np.array([[zero.err**2, zero.covariance], [zero.covariance, zero.colour_err**2]])
+        pulls.append(
+            [chi2[0] / zero.err, chi2[1] / zero.colour_err, chi2 @ np.linalg.solve(covariance, chi2)]
+        )
+    pulls = np.array(pulls)
+    assert np.all(np.abs(pulls[:, :2].mean(axis=0)) < 4 / np.sqrt(120))
+    assert np.all(np.abs(pulls[:, :2].std(axis=0) - 1) < 0.25)
+    assert pulls[:, 2].mean() == pytest.approx(2, abs=0.6)
+    assert 0.015 < zero.rms < 0.035
+    assert zero.err > 0.015 / np.sqrt(200)
+
+
+def test_few_stars_keep_the_default_colour_term():
+    rng = np.random.default_rng(1)
+    stars = calibrators(rng, 11, slope=0.1)
+    zero = fit_zero_point(*stars, ZeroPointSettings(default_colour=0.1))
+    assert zero.colour_coeff == 0.1
+    assert abs(zero.value - 26.2) < 4 * zero.err
+    assert (
+        fit_zero_point(*calibrators(rng, 12, slope=0.1), ZeroPointSettings(min_colour_range=0)).colour_err
+        < 0.05
+    )
+
+
+def test_too_few_or_too_scattered_is_rejected():
+    rng = np.random.default_rng(2)
+    fit_zero_point(*calibrators(rng, 3))
+    with pytest.raises(UnusableData, match="too few calibrators") as caught:
+        fit_zero_point(*calibrators(rng, 2))
+    assert caught.value.numbers["calibrators"] == 2
+    with pytest.raises(UnusableData, match="scatter"):
+        fit_zero_point(*calibrators(rng, 50, scatter=0.6))
+    with pytest.raises(UnusableData):
+        fit_zero_point([], [], [], [], [])
+
+
+def test_missing_values_are_left_out():
+    flux, err, mag, mag_err, colour = calibrators(np.random.default_rng(3), 60)
+    mag[:5], colour[5:10], flux[10:15] = np.nan, np.nan, -1
+    assert fit_zero_point(flux, err, mag, mag_err, colour).n_stars <= 45
+
+
+def test_real_frame(shared_data):
+    table = Table.read(shared_data / "photcal" / "lco_ogg2m001_ep04_20201006_matched.fits.gz")
+    zero = fit_zero_point(
+        table["flux"], table["fluxerr"], table["gmag"], table["gmagerr"], table["gmag"] - table["rmag"]
+    )
+    assert zero.rms < 0.03
+    assert zero.n_stars > 80
+
+
+def test_limiting_magnitude_is_where_the_error_is_a_fifth():
+    exposure, x, y, _ = grid_field(2, np.array([1000.0]))
+    stars = fit_stars(exposure, MODEL, Table({"x": x + 11, "y": y + 11}))
+    limit = limiting_magnitude(exposure, MODEL, ZeroPoint(25.0))
+    noise = np.nanmedian(stars["flux_err"][~stars["is_edge"]])
+    assert limit == pytest.approx(25 - 2.5 * np.log10(5 * noise), abs=0.08)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from star_fields import VaryingMoffat, draw_stars, star_field
+
+from zsds.core.errors import UnusableData
+from zsds.core.exposure import Exposure
+from zsds.extract import detect_sources, measure_background, subtract_background
+from zsds.psf import MoffatPsf, PsfSettings, fit_psf
+from zsds.psf.selection import choose_order
+
+
+def prepared(field):
+    background = measure_background(field.exposure)
+    return subtract_background(field.exposure, background), detect_sources(field.exposure, background)
+
+
+def core_error(model, truth, side=400):
+    """Largest pixel of model - truth, as a share of the flux, free of a common shift."""
+    half, worst = model.size // 2, 0.0
+    for x in (0.15 * side, 0.5 * side, 0.85 * side):
+        for y in (0.15 * side, 0.5 * side, 0.85 * side):
+            for d in ((0, 0), (0.5, 0.3), (-0.4, 0.5)):
+                stamp = truth.at(x, y, *d)
+                middle = truth.size // 2
+                stamp = stamp[middle - half : middle + half + 1, middle - half : middle + half + 1]
+                left = model.at(x, y, *d) - stamp / stamp.sum()
+                slopes = np.stack([g.ravel() for g in np.gradient(stamp)], axis=1)
+                shift = np.linalg.lstsq(slopes, left.ravel(), rcond=None)[0]
+                worst = max(worst, np.abs(left.ravel() - slopes @ shift).max())
+    return worst
+
+
+@pytest.mark.parametrize(
+    ("fwhm", "beta", "growth", "ratio"),
+    [(2.0, 3.0, 0, 1), (2.0, 3.0, 0.1, 0.9), (3.0, 3.5, 0.1, 0.9), (4.0, 4.0, 0.1, 0.9)],
+)
+def test_fitted_psf_is_the_true_one(fwhm, beta, growth, ratio):
+    truth = VaryingMoffat(fwhm, beta, 61, growth, ratio)
+    exposure, sources = prepared(star_field(truth, n_stars=300))
+    fit = fit_psf(exposure, sources)
+    assert core_error(fit.model, truth) < 0.005
+    assert fit.residual < 0.002
+    assert fit.n_stars > 30
+    assert fit.model.at(200, 200).sum() == pytest.approx(1, abs=2e-3)
+
+
+def test_few_stars_give_nearly_a_moffat_and_fewer_give_none():
+    truth = VaryingMoffat(2.2, 3.0, 61)
+    exposure, sources = prepared(star_field(truth, n_stars=14, seed=3, flux=(8000, 1e5), margin=20))
+    fit = fit_psf(exposure, sources)
+    assert fit.model.order == 0
+    assert core_error(fit.model, truth) < 0.005
+    with pytest.raises(UnusableData, match="too few stars for a PSF") as caught:
+        fit_psf(exposure, sources, PsfSettings(min_stars=15))
+    assert caught.value.numbers["sources"] == len(sources)
+
+
+def test_galaxies_cosmic_rays_and_binaries_do_not_count():
+    truth = VaryingMoffat(2.2, 3.0, 41)
+    field = star_field(truth, n_stars=90, seed=8, flux=(3000, 1e5))
+    rng = np.random.default_rng(1)
+    image = field.exposure.data.astype(np.float64)
+    for fwhm in rng.uniform(3, 6, 60):
+        galaxy = MoffatPsf.of_fwhm(fwhm, 2.5, 41, ratio=0.6, theta=1.0)
+        draw_stars(image, galaxy, *rng.uniform(20, 360, (2, 1)), 10 ** rng.uniform(3.5, 5, 1))
+    pairs = rng.uniform(20, 360, (2, 15))
+    draw_stars(image, truth, *pairs, np.full(15, 4e4))
+    draw_stars(image, truth, *(pairs + np.array([[1.2], [0.6]])), np.full(15, 3e4))
+    for x, y in rng.integers(20, 360, (60, 2)):
+        image[y, x : x + 2] += 20000
+    data = image.astype(np.float32)
+    exposure = Exposure(data, np.maximum(data + 64, 64), field.exposure.mask, field.exposure.info)
+    background = measure_background(exposure)
+    sources = detect_sources(exposure, background)
+    fit = fit_psf(subtract_background(exposure, background), sources)
+    assert core_error(fit.model, truth) < 0.005
+
+
+def test_order_follows_the_variation():
+    rng = np.random.default_rng(0)
+    u, v = rng.uniform(-1, 1, (2, 200))
+    noise = rng.normal(0, 0.01, (200, 3))
+    assert choose_order(u, v, noise, 3) <= 1
+    assert choose_order(u, v, noise + 0.1 * np.column_stack([u, v, u]), 3) == 1
+    assert choose_order(u, v, noise + 0.1 * np.column_stack([u * v, v**2, u]), 3) == 2
+    assert choose_order(u[:11], v[:11], noise[:11], 3) == 0

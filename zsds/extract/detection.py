@@ -1,0 +1,208 @@
+"""Sources on an image: everything above the noise after a filter shaped like the PSF."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from zsds.core.errors import UnusableData
+from zsds.core.exposure import Exposure
+from zsds.core.flags import DEFECTS, Mask
+from zsds.core.tables import new_table
+from zsds.extract.background import Background
+from zsds.kernels.psf_fit import weighted_moments
+from zsds.kernels.stats import flags_around
+
+log = logging.getLogger(__name__)
+
+SIGMA_TO_FWHM = 2.3548200450309493
+BRIGHT = Mask.SATURATED | Mask.BLEED | Mask.GHOST | Mask.HALO | Mask.EDGE | Mask.TRAIL | Mask.CROSSTALK
+NOT_SEARCHED = np.uint32(DEFECTS & ~BRIGHT)  # such pixels hold no light of the sky
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """How sources are found."""
+
+    threshold: float = 4.5  # in units of the filtered noise
+    min_pixels: int = 2  # connected pixels above the threshold
+    fwhm: float = 0.0  # of the filter, pixels; 0 measures it on the bright sources first
+    deblend_levels: int = 32  # thresholds between which a source may split
+    deblend_contrast: float = 0.003  # smallest share of the flux of a part that is split off
+    edge: int = 5  # pixels; sources nearer to the edge are marked
+    min_sources: int = 1  # fewer make the image unusable
+    max_buffer: int = 30_000_000  # largest pixel buffer tried before an image counts as too crowded
+
+
+def detect_sources(
+    exposure: Exposure, background: Background, settings: ExtractSettings | None = None
+) -> Table:
+    """Detect, deblend and measure sources.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Electrons, the sky still in.
+    background : Background
+        Its sky.
+    settings : ExtractSettings
+
+    Returns
+    -------
+    Table
+        ``sources``.
+
+    Raises
+    ------
+    UnusableData
+        If there are too few sources, or more than the largest buffer holds.
+    """
+    settings = settings or ExtractSettings()
+    data = exposure.data - background.level
+    hidden = ((exposure.mask & NOT_SEARCHED) != 0) | ~np.isfinite(data) | ~np.isfinite(exposure.variance)
+    noise = _sky_noise(exposure, background)
+    fwhm = settings.fwhm or measure_fwhm(data, noise, hidden)
+    found = _extract(data, noise, hidden, _gaussian(fwhm), settings)
+    if len(found) < settings.min_sources:
+        numbers = {"sources": len(found), "sky": background.median, "sigma": background.sigma}
+        raise UnusableData("too few sources", numbers)
+    log.info("%d sources, filter of %.2f px", len(found), fwhm)
+    return _table(found, exposure, background, noise, fwhm, settings)
+
+
+def measure_fwhm(data: NDArray[np.float32], noise: NDArray[np.float32], hidden: NDArray[np.bool_]) -> float:
+    """Typical FWHM in pixels of the bright point sources of a sky-subtracted image; 2.5 if there are none."""
+    bright = _extract(data, noise, hidden, None, ExtractSettings(threshold=15.0, min_pixels=3))
+    if len(bright) < 3:
+        return 2.5
+    bright = bright[np.argsort(-bright["flux"])[:1000]]
+    usable = ~hidden
+    sigma = 1.3
+    for _ in range(3):
+        moments = np.empty((len(bright), 6))
+        weighted_moments(data, usable, bright["x"], bright["y"], sigma, moments)
+        moments = moments[is_spread(moments)]
+        size = np.sqrt((moments[:, 2] + moments[:, 4]) / 2)
+        size = size[size < 0.999 * sigma]
+        if size.size < 3:
+            return float(
+                np.clip(np.median(2 * np.sqrt(np.log(2) * (bright["a"] ** 2 + bright["b"] ** 2))), 1.2, 12)
+            )
+        measured = stellar_size(size)
+        sigma = float(np.clip(1 / np.sqrt(max(1 / measured**2 - 1 / sigma**2, 1e-3)), 0.5, 5.0))
+    return SIGMA_TO_FWHM * sigma
+
+
+def is_spread(moments: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """True for weighted moments [n, 6] that optics can make: no line, not narrower than a pixel allows."""
+    xx, xy, yy = moments[:, 2], moments[:, 3], moments[:, 4]
+    half_difference = np.hypot((xx - yy) / 2, xy)
+    narrow = (xx + yy) / 2 - half_difference
+    return (narrow > 0.07) & (half_difference < 0.35 * (xx + yy))
+
+
+def stellar_size(sizes: NDArray[np.float64]) -> float:
+    """Size of the point sources: the smallest pronounced peak of sizes; galaxies are larger than stars.
+
+    Windows 12 % wide slide over ln(size); the first one, from small sizes, that holds at least half as many
+    as the fullest leads to the peak, whose median counts.
+    """
+    values = np.sort(np.log(sizes))
+    count = np.searchsorted(values, values + 0.12, side="right") - np.arange(values.size)
+    first = int(np.argmax(count >= 0.5 * count.max()))
+    last = int(np.searchsorted(values, values[first] + 0.12, side="right"))
+    start = first + int(np.argmax(count[first:last]))
+    return float(np.exp(np.median(values[start : start + count[start]])))
+
+
+def _sky_noise(exposure: Exposure, background: Background) -> NDArray[np.float32]:
+    """Noise of the sky alone: the measured rms, raised where the variance plane says a pixel is noisier."""
+    typical = np.float32(np.median(exposure.variance[::7, ::7]) or 1)
+    sky = background.rms.astype(np.float32)
+    noisy = (exposure.mask & np.uint32(Mask.NOISY | Mask.LOW_RESPONSE)) != 0
+    if not noisy.any() or not typical > 0:
+        return sky
+    return np.where(noisy, np.maximum(sky, np.sqrt(np.maximum(exposure.variance, 0))), sky)
+
+
+def _gaussian(fwhm: float) -> NDArray[np.float32]:
+    half = int(np.clip(np.ceil(1.2 * fwhm), 1, 7))
+    offset = np.arange(-half, half + 1)
+    line = np.exp(-0.5 * (offset * SIGMA_TO_FWHM / fwhm) ** 2)
+    return np.outer(line, line).astype(np.float32)
+
+
+def _noise_after(kernel: NDArray[np.float32]) -> float:
+    """Factor by which white noise shrinks in a convolution with the kernel scaled to unit sum."""
+    return float(np.sqrt(np.sum(kernel.astype(np.float64) ** 2)) / np.sum(kernel))
+
+
+def _extract(
+    data: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    hidden: NDArray[np.bool_],
+    kernel: NDArray[np.float32] | None,
+    settings: ExtractSettings,
+) -> NDArray[np.void]:
+    """sep.extract with larger buffers on each overflow; UnusableData when the largest overflows too."""
+    contrast = settings.deblend_contrast
+    reduction = 1.0 if kernel is None else _noise_after(kernel)
+    for buffer in (min(size, settings.max_buffer) for size in (1_000_000, 5_000_000, settings.max_buffer)):
+        for limit in (2048, 20_000):
+            sep.set_extract_pixstack(buffer)
+            sep.set_sub_object_limit(limit)
+            try:
+                return sep.extract(
+                    data,
+                    settings.threshold * reduction,
+                    err=noise,
+                    mask=hidden,
+                    minarea=settings.min_pixels,
+                    filter_kernel=kernel,
+                    filter_type="conv",
+                    deblend_nthresh=settings.deblend_levels,
+                    deblend_cont=contrast,
+                    clean=kernel is not None,
+                )
+            except Exception as error:
+                if "pixel buffer full" in str(error):
+                    break
+                if "deblend" not in str(error):
+                    raise
+        else:
+            contrast = 1.0  # one object with more parts than any buffer: keep it whole
+    above = float(np.mean(data > settings.threshold * noise))
+    raise UnusableData("too crowded to extract", {"above": above, "buffer": settings.max_buffer})
+
+
+def _table(
+    found: NDArray[np.void],
+    exposure: Exposure,
+    background: Background,
+    noise: NDArray[np.float32],
+    fwhm: float,
+    settings: ExtractSettings,
+) -> Table:
+    sources = new_table("sources", len(found))
+    ny, nx = exposure.shape
+    column = np.clip(np.rint(found["x"]).astype(int), 0, nx - 1)
+    row = np.clip(np.rint(found["y"]).astype(int), 0, ny - 1)
+    sources["id"][:] = np.arange(len(found))
+    for name in ("x", "y", "flux", "peak", "a", "b", "theta", "npix"):
+        sources[name][:] = found[name]
+    sky = noise[row, column].astype(np.float64)
+    sources["flux_err"][:] = np.sqrt(found["npix"] * sky**2 + np.maximum(found["flux"], 0))
+    sources["snr"][:] = found["cpeak"] / (sky * _noise_after(_gaussian(fwhm)))
+    sources["fwhm"][:] = 2 * np.sqrt(np.log(2) * (found["a"] ** 2 + found["b"] ** 2))
+    sources["background"][:] = background.level[row, column]
+    sources["extraction_flags"][:] = found["flag"]
+    flags = np.empty(len(found), np.uint32)
+    flags_around(exposure.mask, np.asarray(found["x"]), np.asarray(found["y"]), 2, flags)
+    sources["flags"][:] = flags
+    near = settings.edge - 0.5
+    inside = (found["x"] > near) & (found["x"] < nx - 1 - near) & (found["y"] > near)
+    sources["is_edge"][:] = ~(inside & (found["y"] < ny - 1 - near))
+    return sources

@@ -1,0 +1,67 @@
+"""The part of the variance that does not come from the sources, so that fits can add the model's own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsds.core.exposure import Exposure
+from zsds.core.flags import is_defect
+
+
+@dataclass(frozen=True)
+class SkyNoise:
+    """Variance of sky and electronics, and how variance grows with source flux.
+
+    Parameters
+    ----------
+    variance : ndarray of float32 [ny, nx]
+        Electrons squared; 0 marks pixels not to be used.
+    slope : float
+        Variance per unit of source flux: 1 for electrons of one exposure, 0 where the variance plane holds no
+        source noise.
+    sigma : float
+        Typical noise of a usable pixel without sources.
+    """
+
+    variance: NDArray[np.float32]
+    slope: float
+    sigma: float
+
+
+def measure_sky_noise(exposure: Exposure) -> SkyNoise:
+    """Split the variance plane of a background-subtracted exposure into sky and source noise.
+
+    A variance made from the data holds the data's own noise: pixels that fluctuate down get too much weight
+    and fluxes come out low. Its slope against the data is measured, and data times slope taken away, which
+    leaves the variance of sky and electronics; fits then add slope times their model.
+    """
+    bad = is_defect(exposure.mask) | ~np.isfinite(exposure.data) | ~(exposure.variance > 0)
+    bad |= ~np.isfinite(exposure.variance)
+    slope = variance_slope(exposure, bad)
+    variance = exposure.variance - np.float32(slope) * exposure.data if slope else exposure.variance.copy()
+    sample = variance[::5, ::5][~bad[::5, ::5]]
+    typical = float(np.median(sample)) if sample.size else 0.0
+    if slope:
+        np.maximum(variance, np.float32(0.5 * typical), out=variance)
+    variance[bad] = 0
+    return SkyNoise(variance, slope, float(np.sqrt(max(typical, 0.0))))
+
+
+def variance_slope(exposure: Exposure, bad: NDArray[np.bool_]) -> float:
+    """Slope of the variance against the data over all pixels, from pairs of medians; between 0 and 2."""
+    step = max(1, int(np.sqrt(exposure.data.size / 4e5)))
+    good = ~bad[::step, ::step]
+    data, variance = exposure.data[::step, ::step][good], exposure.variance[::step, ::step][good]
+    if data.size < 20:
+        return 0.0
+    low, middle, high = np.percentile(data, [16, 50, 84])
+    bright = data > middle + 10 * (high - low)
+    below, above = data < low, bright if bright.sum() >= 200 else data > high
+    if not below.any() or not above.any():
+        return 0.0
+    rise = np.median(data[above]) - np.median(data[below])
+    if not rise > 0:
+        return 0.0
+    slope = float((np.median(variance[above]) - np.median(variance[below])) / rise)
+    return float(np.clip(slope, 0.0, 2.0)) if slope > 0.02 else 0.0

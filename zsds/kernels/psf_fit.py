@@ -1,0 +1,491 @@
+"""Point-spread functions as cubic B-splines: evaluation, fit, and photometry of many stars.
+
+A PSF is an *effective* one: its value at offset (u, v) is the fraction of the light that falls in a pixel
+whose centre lies there. With s knots per pixel, E(u, v) = sum_kl c_kl B(s u + c - l) B(s v + c - k), B the
+centred cubic B-spline and c the middle index. The pixels of one star are whole pixels apart, so they all
+share the same four weights per axis and a stamp is two short separable passes.
+"""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _weights(t, weights, slopes, bends):
+    """Cubic B-spline weights of the taps m-1 .. m+2 at m + t, and their two derivatives."""
+    one = 1.0 - t
+    weights[0] = one * one * one / 6.0
+    weights[1] = (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0
+    weights[2] = (1.0 + 3.0 * t + 3.0 * t * t - 3.0 * t * t * t) / 6.0
+    weights[3] = t * t * t / 6.0
+    slopes[0] = -0.5 * one * one
+    slopes[1] = -2.0 * t + 1.5 * t * t
+    slopes[2] = 0.5 + t - 1.5 * t * t
+    slopes[3] = 0.5 * t * t
+    bends[0] = one
+    bends[1] = -2.0 + 3.0 * t
+    bends[2] = 1.0 - 3.0 * t
+    bends[3] = t
+
+
+@njit(cache=True, nogil=True)
+def spline_stamp(knots, oversampling, dx, dy, stamp):
+    """Fill stamp [k, k] with the PSF of one knot grid [K, K], the star at (dx, dy) from the middle pixel."""
+    size = stamp.shape[0]
+    half = size // 2
+    n = knots.shape[0]
+    middle = (n - 1) // 2
+    wx, wy = np.empty(4), np.empty(4)
+    slopes, bends = np.empty(4), np.empty(4)
+    fx, fy = int(np.floor(-oversampling * dx)), int(np.floor(-oversampling * dy))
+    _weights(-oversampling * dx - fx, wx, slopes, bends)
+    _weights(-oversampling * dy - fy, wy, slopes, bends)
+    rows = np.zeros((n, size))
+    for k in range(n):
+        for j in range(size):
+            first = middle + fx + oversampling * (j - half) - 1
+            total = 0.0
+            for q in range(4):
+                if 0 <= first + q < n:
+                    total += wx[q] * knots[k, first + q]
+            rows[k, j] = total
+    for i in range(size):
+        first = middle + fy + oversampling * (i - half) - 1
+        for j in range(size):
+            total = 0.0
+            for q in range(4):
+                if 0 <= first + q < n:
+                    total += wy[q] * rows[first + q, j]
+            stamp[i, j] = total
+
+
+@njit(cache=True, nogil=True)
+def apply_normal(knots, weight, dx, dy, oversampling):
+    """Replace each star's knots [n, K, K] by S' W S knots: to pixels, weighted [n, k, k], and back."""
+    n_stars, n, _ = knots.shape
+    size = weight.shape[1]
+    half = size // 2
+    middle = (n - 1) // 2
+    wx, wy = np.empty(4), np.empty(4)
+    slopes, bends = np.empty(4), np.empty(4)
+    rows = np.empty((n, size))
+    for star in range(n_stars):
+        fx, fy = int(np.floor(-oversampling * dx[star])), int(np.floor(-oversampling * dy[star]))
+        _weights(-oversampling * dx[star] - fx, wx, slopes, bends)
+        _weights(-oversampling * dy[star] - fy, wy, slopes, bends)
+        startx, starty = middle + fx - oversampling * half - 1, middle + fy - oversampling * half - 1
+        for k in range(n):
+            for j in range(size):
+                p = startx + oversampling * j
+                rows[k, j] = (
+                    wx[0] * knots[star, k, p]
+                    + wx[1] * knots[star, k, p + 1]
+                    + wx[2] * knots[star, k, p + 2]
+                    + wx[3] * knots[star, k, p + 3]
+                )
+        _weigh_columns(rows, weight[star], wy, starty, oversampling)
+        for k in range(n):
+            for p in range(n):
+                knots[star, k, p] = 0.0
+            for j in range(size):
+                p = startx + oversampling * j
+                for q in range(4):
+                    knots[star, k, p + q] += wx[q] * rows[k, j]
+
+
+@njit(cache=True, nogil=True)
+def _weigh_columns(rows, weight, wy, start, oversampling):
+    """Rows of knots to pixels along y, times the weights, and back; in place."""
+    size = weight.shape[0]
+    pixels = np.empty((size, size))
+    for i in range(size):
+        p = start + oversampling * i
+        for j in range(size):
+            value = (
+                wy[0] * rows[p, j] + wy[1] * rows[p + 1, j] + wy[2] * rows[p + 2, j] + wy[3] * rows[p + 3, j]
+            )
+            pixels[i, j] = value * weight[i, j]
+    rows[:] = 0.0
+    for i in range(size):
+        p = start + oversampling * i
+        for q in range(4):
+            for j in range(size):
+                rows[p + q, j] += wy[q] * pixels[i, j]
+
+
+@njit(cache=True, nogil=True)
+def to_knots(pixels, dx, dy, oversampling, knots):
+    """Adjoint of evaluation: add each star's pixels [n, k, k] to its knots [n, K, K]."""
+    n_stars, size, _ = pixels.shape
+    half = size // 2
+    middle = (knots.shape[1] - 1) // 2
+    wx, wy = np.empty(4), np.empty(4)
+    slopes, bends = np.empty(4), np.empty(4)
+    for star in range(n_stars):
+        fx, fy = int(np.floor(-oversampling * dx[star])), int(np.floor(-oversampling * dy[star]))
+        _weights(-oversampling * dx[star] - fx, wx, slopes, bends)
+        _weights(-oversampling * dy[star] - fy, wy, slopes, bends)
+        startx, starty = middle + fx - oversampling * half - 1, middle + fy - oversampling * half - 1
+        for i in range(size):
+            for j in range(size):
+                value = pixels[star, i, j]
+                if value == 0.0:
+                    continue
+                for q in range(4):
+                    for p in range(4):
+                        knots[star, starty + oversampling * i + q, startx + oversampling * j + p] += (
+                            wy[q] * wx[p] * value
+                        )
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _terms(x, y, order, values):
+    """Monomials x^(n-k) y^k up to the order, in the order (0,0), (1,0), (0,1), (2,0), ..."""
+    index = 0
+    for n in range(order + 1):
+        for k in range(n + 1):
+            values[index] = x ** (n - k) * y**k
+            index += 1
+
+
+@njit(cache=True, nogil=True)
+def _window(coefficients, geometry, oversampling, order, x, y, radius, shapes, level, work):
+    """PSF of a star at (x, y) on the pixels within `radius` of its nearest one; how much depends on `level`.
+
+    shapes[0] value; level >= 1: shapes[1], shapes[2] derivatives by the star's x and y; level >= 2: shapes[3]
+    the Laplacian. geometry is (x0, y0, x_scale, y_scale).
+    """
+    n = coefficients.shape[1]
+    middle = (n - 1) // 2
+    values = np.empty(coefficients.shape[0])
+    u = min(1.0, max(-1.0, (x - geometry[0]) / geometry[2]))
+    v = min(1.0, max(-1.0, (y - geometry[1]) / geometry[3]))
+    _terms(u, v, order, values)
+    wx, sx, bx = np.empty(4), np.empty(4), np.empty(4)
+    wy, sy, by = np.empty(4), np.empty(4), np.empty(4)
+    s = oversampling
+    dx, dy = x - np.floor(x + 0.5), y - np.floor(y + 0.5)
+    fx, fy = int(np.floor(-s * dx)), int(np.floor(-s * dy))
+    _weights(-s * dx - fx, wx, sx, bx)
+    _weights(-s * dy - fy, wy, sy, by)
+    size = 2 * radius + 1
+    startx, starty = middle + fx - s * radius - 1, middle + fy - s * radius - 1
+    length = s * 2 * radius + 4
+    line = np.empty(length, np.float32)
+    for a in range(length):
+        line[:] = 0
+        for t in range(coefficients.shape[0]):
+            value = np.float32(values[t])
+            for b in range(length):
+                line[b] += value * coefficients[t, starty + a, startx + b]
+        for j in range(size):
+            p = s * j
+            c0, c1, c2, c3 = line[p], line[p + 1], line[p + 2], line[p + 3]
+            work[0, a, j] = wx[0] * c0 + wx[1] * c1 + wx[2] * c2 + wx[3] * c3
+            if level >= 1:
+                work[1, a, j] = -s * (sx[0] * c0 + sx[1] * c1 + sx[2] * c2 + sx[3] * c3)
+            if level >= 2:
+                work[2, a, j] = s * s * (bx[0] * c0 + bx[1] * c1 + bx[2] * c2 + bx[3] * c3)
+    for i in range(size):
+        p = s * i
+        for j in range(size):
+            c0, c1, c2, c3 = work[0, p, j], work[0, p + 1, j], work[0, p + 2, j], work[0, p + 3, j]
+            shapes[0, i, j] = wy[0] * c0 + wy[1] * c1 + wy[2] * c2 + wy[3] * c3
+            if level >= 1:
+                shapes[2, i, j] = -s * (sy[0] * c0 + sy[1] * c1 + sy[2] * c2 + sy[3] * c3)
+                shapes[1, i, j] = (
+                    wy[0] * work[1, p, j]
+                    + wy[1] * work[1, p + 1, j]
+                    + wy[2] * work[1, p + 2, j]
+                    + wy[3] * work[1, p + 3, j]
+                )
+            if level >= 2:
+                shapes[3, i, j] = (
+                    s * s * (by[0] * c0 + by[1] * c1 + by[2] * c2 + by[3] * c3)
+                    + wy[0] * work[2, p, j]
+                    + wy[1] * work[2, p + 1, j]
+                    + wy[2] * work[2, p + 2, j]
+                    + wy[3] * work[2, p + 3, j]
+                )
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _solve3(m, r, out):
+    """Solve a symmetric 3 x 3 system; False when it is singular."""
+    c00 = m[1, 1] * m[2, 2] - m[1, 2] * m[1, 2]
+    c01 = m[0, 2] * m[1, 2] - m[0, 1] * m[2, 2]
+    c02 = m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]
+    det = m[0, 0] * c00 + m[0, 1] * c01 + m[0, 2] * c02
+    if not det > 1e-12 * m[0, 0] * m[1, 1] * m[2, 2] or not m[0, 0] > 0:
+        return False
+    c11 = m[0, 0] * m[2, 2] - m[0, 2] * m[0, 2]
+    c12 = m[0, 1] * m[0, 2] - m[0, 0] * m[1, 2]
+    c22 = m[0, 0] * m[1, 1] - m[0, 1] * m[0, 1]
+    out[0] = (c00 * r[0] + c01 * r[1] + c02 * r[2]) / det
+    out[1] = (c01 * r[0] + c11 * r[1] + c12 * r[2]) / det
+    out[2] = (c02 * r[0] + c12 * r[1] + c22 * r[2]) / det
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _add(residual, shape, radius, row, col, flux):
+    """Add flux * shape, centred on (row, col), to residual; the overlap only."""
+    ny, nx = residual.shape
+    for i in range(max(0, radius - row), min(2 * radius + 1, ny + radius - row)):
+        for j in range(max(0, radius - col), min(2 * radius + 1, nx + radius - col)):
+            residual[row - radius + i, col - radius + j] += flux * shape[i, j]
+
+
+@njit(cache=True, nogil=True)
+def subtract_stars(residual, coefficients, geometry, oversampling, order, half, x, y, flux, reach):
+    """Subtract all stars from residual in place, each out to its own reach in pixels."""
+    size = 2 * half + 1
+    shapes = np.empty((1, size, size))
+    work = np.empty((1, oversampling * 2 * half + 4, size))
+    for star in range(x.size):
+        if flux[star] == 0.0:
+            continue
+        radius = min(half, reach[star])
+        row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], radius, shapes, 0, work)
+        _add(residual, shapes[0], radius, row, col, -flux[star])
+
+
+@njit(cache=True, nogil=True)
+def match_stars(data, sky_variance, coefficients, geometry, oversampling, order, half, x, y, radius, flux):
+    """Flux of each star by a matched filter in the sky's noise, all other stars ignored."""
+    ny, nx = data.shape
+    size = 2 * half + 1
+    shapes = np.empty((1, size, size))
+    work = np.empty((1, oversampling * 2 * half + 4, size))
+    for star in range(x.size):
+        rad = min(half, radius[star])
+        row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 0, work)
+        norm = total = 0.0
+        for i in range(max(0, rad - row), min(2 * rad + 1, ny + rad - row)):
+            for j in range(max(0, rad - col), min(2 * rad + 1, nx + rad - col)):
+                v = sky_variance[row - rad + i, col - rad + j]
+                if v > 0.0:
+                    norm += shapes[0, i, j] ** 2 / v
+                    total += shapes[0, i, j] * data[row - rad + i, col - rad + j] / v
+        flux[star] = total / norm if norm > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def sweep_stars(
+    data, residual, sky_variance, gain_slope, coefficients, geometry, oversampling, order, half,
+    start, x, y, flux, radius, reach, hold, step, max_shift, max_offset,
+):  # fmt: skip
+    """One pass over all stars: a Newton step of each on what the others leave, residual kept up to date.
+
+    Pixels with sky_variance <= 0 are ignored. The variance of a pixel is sky_variance + gain_slope * model,
+    so it never follows the noise. `step` [n] receives the size of each star's change in its own errors; stars
+    whose entry is negative are skipped. `start` [n, 2] are the positions stars may not leave by more than
+    max_offset. `hold` keeps the positions of all.
+    """
+    ny, nx = data.shape
+    size = 2 * half + 1
+    shapes = np.empty((3, size, size))
+    work = np.empty((2, oversampling * 2 * half + 4, size))
+    m, r, out = np.empty((3, 3)), np.empty(3), np.empty(3)
+    for star in range(x.size):
+        if step[star] < 0.0:
+            continue
+        rad = min(half, radius[star])
+        row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
+        far = min(half, reach[star])
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 1, work)
+        m[:] = 0.0
+        r[:] = 0.0
+        f = flux[star]
+        offset = far - rad
+        limit = (rad + 0.5) ** 2
+        for i in range(max(0, rad - row), min(2 * rad + 1, ny + rad - row)):
+            yy = row - rad + i
+            for j in range(max(0, rad - col), min(2 * rad + 1, nx + rad - col)):
+                xx = col - rad + j
+                v = sky_variance[yy, xx]
+                if not v > 0.0 or (yy - y[star]) ** 2 + (xx - x[star]) ** 2 > limit:
+                    continue
+                p = shapes[0, offset + i, offset + j]
+                model = data[yy, xx] - residual[yy, xx]
+                own = f * p
+                w = 1.0 / (v + gain_slope * max(model, own, 0.0))
+                value = w * residual[yy, xx]
+                px, py = f * shapes[1, offset + i, offset + j], f * shapes[2, offset + i, offset + j]
+                m[0, 0] += w * p * p
+                m[0, 1] += w * p * px
+                m[0, 2] += w * p * py
+                m[1, 1] += w * px * px
+                m[1, 2] += w * px * py
+                m[2, 2] += w * py * py
+                r[0] += value * p
+                r[1] += value * px
+                r[2] += value * py
+        if not m[0, 0] > 0.0:
+            step[star] = 0.0
+            continue
+        significant = f * f * m[0, 0] > 4.0
+        change = r[0] / m[0, 0]
+        shift_x = shift_y = 0.0
+        if not hold and significant and _solve3(m, r, out):
+            change, shift_x, shift_y = out[0], out[1], out[2]
+            largest = max(abs(shift_x), abs(shift_y))
+            if largest > max_shift:
+                shift_x *= max_shift / largest
+                shift_y *= max_shift / largest
+                change = r[0] / m[0, 0] if abs(change) > 0.5 * abs(f) else change
+        new_x = min(max(x[star] + shift_x, start[star, 0] - max_offset), start[star, 0] + max_offset)
+        new_y = min(max(y[star] + shift_y, start[star, 1] - max_offset), start[star, 1] + max_offset)
+        if f > 0.0 and f + change < 0.1 * f:
+            change = -0.9 * f if f * f * m[0, 0] > 9.0 else change
+        moved = abs(shift_x) * np.sqrt(m[1, 1]) + abs(shift_y) * np.sqrt(m[2, 2])
+        step[star] = max(abs(change) * np.sqrt(m[0, 0]), moved)
+        _add(residual, shapes[0], far, row, col, f)
+        x[star], y[star], flux[star] = new_x, new_y, f + change
+        row, col = int(np.floor(new_y + 0.5)), int(np.floor(new_x + 0.5))
+        _window(coefficients, geometry, oversampling, order, new_x, new_y, far, shapes, 0, work)
+        _add(residual, shapes[0], far, row, col, -flux[star])
+
+
+@njit(cache=True, nogil=True)
+def measure_stars(
+    data, residual, sky_variance, gain_slope, coefficients, geometry, oversampling, order, half,
+    x, y, flux, radius, hold, errors, chi, sharp, n_pixels, outside,
+):  # fmt: skip
+    """Errors (flux, x, y) [n, 3], chi, sharpness and pixels used, from the residual left by all stars.
+
+    Sharpness is the residual's component along the PSF's Laplacian, free of the flux and position directions:
+    a star of squared width sigma^2 + d is, to first order, P + d/2 Laplacian(P); the result is d, px^2.
+    """
+    ny, nx = data.shape
+    size = 2 * half + 1
+    shapes = np.empty((4, size, size))
+    work = np.empty((3, oversampling * 2 * half + 4, size))
+    m, c, a = np.empty((3, 3)), np.empty(3), np.empty(3)
+    for star in range(x.size):
+        rad = min(half, radius[star])
+        row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
+        outside[star] = row - rad < 0 or col - rad < 0 or row + rad >= ny or col + rad >= nx
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 2, work)
+        m[:] = 0.0
+        c[:] = 0.0
+        f = flux[star]
+        limit = (rad + 0.5) ** 2
+        chi2 = cc = rc = 0.0
+        count = 0
+        scale = max(abs(f), 1e-30)
+        for i in range(max(0, rad - row), min(2 * rad + 1, ny + rad - row)):
+            yy = row - rad + i
+            for j in range(max(0, rad - col), min(2 * rad + 1, nx + rad - col)):
+                xx = col - rad + j
+                v = sky_variance[yy, xx]
+                if not v > 0.0 or (yy - y[star]) ** 2 + (xx - x[star]) ** 2 > limit:
+                    continue
+                p = shapes[0, i, j]
+                w = 1.0 / (v + gain_slope * max(data[yy, xx] - residual[yy, xx], f * p, 0.0))
+                res = residual[yy, xx]
+                px, py = scale * shapes[1, i, j], scale * shapes[2, i, j]
+                bend = 0.5 * scale * shapes[3, i, j]
+                count += 1
+                chi2 += w * res * res
+                m[0, 0] += w * p * p
+                m[0, 1] += w * p * px
+                m[0, 2] += w * p * py
+                m[1, 1] += w * px * px
+                m[1, 2] += w * px * py
+                m[2, 2] += w * py * py
+                c[0] += w * p * bend
+                c[1] += w * px * bend
+                c[2] += w * py * bend
+                cc += w * bend * bend
+                rc += w * bend * res
+        n_pixels[star] = count
+        chi[star] = np.sqrt(chi2 / (count - 3)) if count > 3 else np.nan
+        errors[star, :] = np.nan
+        sharp[star] = np.nan
+        if not m[0, 0] > 0.0:
+            continue
+        errors[star, 0] = 1.0 / np.sqrt(m[0, 0])
+        if hold:
+            errors[star, 1:] = 0.0
+        m[1, 0], m[2, 0], m[2, 1] = m[0, 1], m[0, 2], m[1, 2]
+        if not _solve3(m, c, a):
+            continue
+        left = cc - (a[0] * c[0] + a[1] * c[1] + a[2] * c[2])
+        if left > 1e-9 * cc:
+            sharp[star] = rc / left * (1.0 if f > 0 else -1.0)
+        if not hold:
+            for k in range(3):
+                c[:] = 0.0
+                c[k] = 1.0
+                _solve3(m, c, a)
+                errors[star, k] = np.sqrt(max(a[k], 0.0))
+
+
+@njit(cache=True, nogil=True)
+def weighted_moments(data, usable, x, y, sigma, out):
+    """Gaussian-weighted centroid and second moments of each source; out [n, 6] = x, y, xx, xy, yy, flux.
+
+    The weight (round, of the given sigma) follows the centroid. Moments are of data times weight; NaN when
+    the centroid runs away or the weighted flux is not positive.
+    """
+    ny, nx = data.shape
+    reach = int(np.ceil(4.0 * sigma))
+    for star in range(x.size):
+        cx, cy = x[star], y[star]
+        out[star, :] = np.nan
+        good = True
+        total = xx = xy = yy = 0.0
+        for _ in range(12):
+            row, col = int(np.floor(cy + 0.5)), int(np.floor(cx + 0.5))
+            total = mx = my = xx = xy = yy = norm = 0.0
+            for i in range(max(0, row - reach), min(ny, row + reach + 1)):
+                for j in range(max(0, col - reach), min(nx, col + reach + 1)):
+                    if not usable[i, j]:
+                        continue
+                    u, v = j - cx, i - cy
+                    w = np.exp(-0.5 * (u * u + v * v) / (sigma * sigma))
+                    value = w * data[i, j]
+                    total += value
+                    norm += w * w
+                    mx += value * u
+                    my += value * v
+                    xx += value * u * u
+                    xy += value * u * v
+                    yy += value * v * v
+            if not total > 0.0:
+                good = False
+                break
+            stepx, stepy = 2.0 * mx / total, 2.0 * my / total
+            cx += stepx
+            cy += stepy
+            if abs(cx - x[star]) > 2.0 * sigma + 1.0 or abs(cy - y[star]) > 2.0 * sigma + 1.0:
+                good = False
+                break
+            if abs(stepx) < 1e-3 and abs(stepy) < 1e-3:
+                break
+        if good:
+            out[star, 0], out[star, 1] = cx, cy
+            out[star, 2], out[star, 3], out[star, 4] = xx / total, xy / total, yy / total
+            out[star, 5] = total / norm
+
+
+@njit(cache=True, nogil=True)
+def moffat_stamps(xx, xy, yy, beta, dx, dy, half_size, nodes, quadrature, stamps):
+    """Pixel-integrated elliptical Moffats (not normalised), one stamp a star at sub-pixel (dx, dy).
+
+    (1 + xx u^2 + 2 xy u v + yy v^2)^-beta, integrated with the given Gauss-Legendre rule on [-1/2, 1/2].
+    """
+    for star in range(dx.size):
+        for i in range(2 * half_size + 1):
+            for j in range(2 * half_size + 1):
+                total = 0.0
+                for p in range(nodes.size):
+                    v = i - half_size - dy[star] + nodes[p]
+                    for q in range(nodes.size):
+                        u = j - half_size - dx[star] + nodes[q]
+                        r = 1.0 + xx * u * u + 2.0 * xy * u * v + yy * v * v
+                        total += quadrature[p] * quadrature[q] * np.exp(-beta * np.log(r))
+                stamps[star, i, j] = total

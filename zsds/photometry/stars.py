@@ -1,0 +1,132 @@
+"""PSF-fit photometry of all sources of an image."""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import sep
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from zsds.core.exposure import Exposure
+from zsds.core.psf import PsfModel
+from zsds.core.tables import new_table
+from zsds.extract.noise import SkyNoise, measure_sky_noise
+from zsds.kernels.psf_fit import measure_stars
+from zsds.kernels.stats import flags_around
+from zsds.psf.model import PolynomialPsf
+from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StarSettings:
+    """How the stars of an image are fitted."""
+
+    sweep: SweepSettings = field(default_factory=SweepSettings)
+    hold_positions: bool = False  # forced photometry: fluxes only
+    sky_mesh: int = 0  # pixels of the mesh of a second sky, from the image without its stars; 0 leaves it out
+
+
+def fit_stars(
+    exposure: Exposure, psf: PsfModel, sources: Table, settings: StarSettings | None = None
+) -> Table:
+    """Fit flux and position of every source, all others subtracted.
+
+    Stars are visited from bright to faint, each fitted (weighted Newton step) to what the others leave,
+    until none moves. Weights are of sky noise plus the model's own source noise, never of the data, so
+    fluxes are not biased low. Errors are those of the joint fit of flux and position of one star.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Background-subtracted electrons.
+    psf : PsfModel
+    sources : Table
+        With ``x`` and ``y``, and ``id`` if rows are to be recognised.
+    settings : StarSettings
+
+    Returns
+    -------
+    Table
+        ``stars``, one row per source in the same order.
+    """
+    settings = settings or StarSettings()
+    noise = measure_sky_noise(exposure)
+    model = PolynomialPsf.from_model(psf, exposure.shape)
+    data = exposure.data
+    x, y = (np.asarray(sources[name], dtype=np.float64) for name in "xy")
+    if len(sources) == 0:
+        return new_table("stars")
+    hold = settings.hold_positions
+    fitted = fit_all(data, noise, model, x, y, settings.sweep, hold)
+    sky = np.zeros(data.shape, np.float32)
+    if settings.sky_mesh:
+        sky = _residual_sky(fitted.residual, noise, settings.sky_mesh)
+        data = data - sky
+        fitted = fit_all(data, noise, model, fitted.x, fitted.y, settings.sweep, hold, fitted.flux)
+    stars = _table(exposure, sources, data, fitted, noise, model, hold, settings)
+    row, column = _nearest(stars, exposure.shape)
+    stars["sky"][:] = sky[row, column]
+    log.info("fitted %d stars, median chi %.2f", len(stars), np.nanmedian(stars["chi"]))
+    return stars
+
+
+def _residual_sky(residual: NDArray[np.float32], noise: SkyNoise, mesh: int) -> NDArray[np.float32]:
+    """Sky of the image without its stars."""
+    sky = sep.Background(residual, mask=~(noise.variance > 0), bw=mesh, bh=mesh)
+    return sky.back(dtype=np.float32)
+
+
+def _nearest(stars: Table, shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ny, nx = shape
+    row = np.clip(np.rint(stars["y"]).astype(np.int64), 0, ny - 1)
+    return row, np.clip(np.rint(stars["x"]).astype(np.int64), 0, nx - 1)
+
+
+def _table(
+    exposure: Exposure,
+    sources: Table,
+    data: NDArray[np.float32],
+    fitted: FittedStars,
+    noise: SkyNoise,
+    model: PolynomialPsf,
+    hold: bool,
+    settings: StarSettings,
+) -> Table:
+    n = fitted.x.size
+    stars = new_table("stars", n)
+    errors, chi, sharp = np.empty((n, 3)), np.empty(n), np.empty(n)
+    n_pixels, outside = np.empty(n, np.int64), np.empty(n, bool)
+    measure_stars(
+        data, fitted.residual, noise.variance, noise.slope, model.coefficients, model.geometry,
+        model.oversampling, model.order, model.size // 2, fitted.x, fitted.y, fitted.flux, fitted.radius,
+        hold, errors, chi, sharp, n_pixels, outside,
+    )  # fmt: skip
+    columns = {
+        "id": sources["id"] if "id" in sources.colnames else np.arange(n),
+        "x": fitted.x,
+        "y": fitted.y,
+        "flux": np.where(n_pixels > 0, fitted.flux, np.nan),
+        "flux_err": errors[:, 0],
+        "x_err": errors[:, 1],
+        "y_err": errors[:, 2],
+        "snr": np.where(n_pixels > 0, fitted.flux, np.nan) / errors[:, 0],
+        "chi": chi,
+        "sharp": sharp / squared_width(model),
+        "n_pixels": n_pixels,
+        "is_edge": outside,
+        "is_converged": fitted.step < 10 * settings.sweep.tolerance,
+    }
+    for name, values in columns.items():
+        stars[name][:] = values
+    flags_around(exposure.mask, fitted.x, fitted.y, 2, stars["flags"].data)
+    for name in ("ra", "dec", "mag", "mag_err"):
+        stars[name][:] = np.nan
+    return stars
+
+
+def squared_width(model: PolynomialPsf) -> float:
+    """Squared Gaussian-equivalent width of a PSF in the middle of its image, pixels squared."""
+    return float((model.fwhm() / 2.3548200450309493) ** 2)

@@ -1,0 +1,199 @@
+"""Photometric calibration against a reference catalogue, and how deep an image goes."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zsds.core.errors import UnusableData
+from zsds.core.exposure import Exposure, ZeroPoint
+from zsds.core.psf import PsfModel
+from zsds.core.units import magnitude_error
+from zsds.extract.noise import measure_sky_noise
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ZeroPointSettings:
+    """How the zero point is fitted."""
+
+    min_stars: int = 3  # fewer make the image unusable
+    min_stars_colour: int = 12  # fewer: the colour term is not fitted but `default_colour`
+    min_colour_range: float = 0.3  # robust width of the colours, mag, below which it is not fitted either
+    default_colour: float = 0.0  # colour term where it cannot be fitted
+    default_colour_err: float = 0.05  # and its error
+    clip_sigma: float = 3.5  # stars farther from the fit are left out
+    iterations: int = 20
+    max_mag_err: float = 0.1  # noisier stars are not used
+    max_scatter: float = 0.3  # mag; larger means clouds or wrong matches
+
+
+def fit_zero_point(
+    flux: ArrayLike,
+    flux_err: ArrayLike,
+    catalog_mag: ArrayLike,
+    catalog_mag_err: ArrayLike,
+    colour: ArrayLike,
+    settings: ZeroPointSettings | None = None,
+) -> ZeroPoint:
+    """Weighted fit of catalogue mag + 2.5 log10(flux) = value + colour_coeff * colour, outliers clipped.
+
+    Besides the measured errors each star has an intrinsic scatter, found with the fit so that chi-square
+    per degree of freedom is 1: flat-field errors and variable stars are in the errors, which therefore
+    never shrink to the photon noise of thousands of stars.
+
+    Parameters
+    ----------
+    flux, flux_err : array_like [n]
+        Electrons.
+    catalog_mag, catalog_mag_err, colour : array_like [n]
+        Mag; stars without finite values are left out.
+    settings : ZeroPointSettings
+
+    Returns
+    -------
+    ZeroPoint
+
+    Raises
+    ------
+    UnusableData
+        If there are too few stars, or they scatter as under clouds.
+    """
+    settings = settings or ZeroPointSettings()
+    flux, flux_err, mag, mag_err, colour = (
+        np.asarray(np.ma.filled(np.ma.asarray(a, dtype=np.float64), np.nan))
+        for a in (flux, flux_err, catalog_mag, catalog_mag_err, colour)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        offset = mag + 2.5 * np.log10(flux)
+        err = np.hypot(magnitude_error(flux, flux_err), np.where(np.isfinite(mag_err), mag_err, 0))
+        good = np.isfinite(offset) & np.isfinite(err) & np.isfinite(colour) & (err < settings.max_mag_err)
+    n = int(good.sum())
+    if n < settings.min_stars:
+        raise UnusableData("too few calibrators", {"calibrators": n, "matched": flux.size})
+    offset, err, colour = offset[good], err[good], colour[good]
+    spread = _width(colour)
+    with_colour = n >= settings.min_stars_colour and spread >= settings.min_colour_range / 2
+    fit = _clipped_fit(offset, err, colour, with_colour, settings)
+    if fit.scatter > settings.max_scatter or fit.kept.sum() < settings.min_stars:
+        numbers = {"scatter": fit.scatter, "calibrators": int(fit.kept.sum())}
+        raise UnusableData("calibrators scatter too much", numbers)
+    kept = colour[fit.kept]
+    log.info("zero point %.3f, scatter %.3f mag, %d stars", fit.solution[0], fit.scatter, fit.kept.sum())
+    return ZeroPoint(
+        value=float(fit.solution[0]),
+        err=float(np.sqrt(fit.covariance[0, 0])),
+        colour_coeff=float(fit.solution[1]),
+        colour_err=float(np.sqrt(fit.covariance[1, 1])),
+        covariance=float(fit.covariance[0, 1]),
+        rms=fit.scatter,
+        n_stars=int(fit.kept.sum()),
+        colour_median=float(np.median(kept)),
+        colour_rms=_width(kept),
+    )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    solution: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    scatter: float
+    kept: NDArray[np.bool_]
+
+
+def _clipped_fit(offset, err, colour, with_colour: bool, settings: ZeroPointSettings) -> _Fit:
+    """Alternate weighted fit, intrinsic scatter, and clipping until the kept stars no longer change."""
+    default = settings.default_colour
+    middle = np.median(offset - default * colour)
+    kept = np.abs(offset - default * colour - middle) < max(5 * _width(offset - default * colour), 0.05)
+    intrinsic = 0.0
+    for _ in range(settings.iterations):
+        intrinsic = _intrinsic(offset, err, colour, kept, with_colour, settings)
+        solution, covariance = _weighted(offset, err, colour, kept, with_colour, intrinsic, settings)
+        left = offset - solution[0] - solution[1] * colour
+        sigma = np.sqrt(err**2 + intrinsic**2)
+        now = np.abs(left) < settings.clip_sigma * np.maximum(sigma, 1e-4)
+        if (now == kept).all() or now.sum() < settings.min_stars:
+            break
+        kept = now
+    left = offset - solution[0] - solution[1] * colour
+    return _Fit(solution, covariance, _width(left[kept]), kept)
+
+
+def _weighted(offset, err, colour, kept, with_colour, intrinsic, settings):
+    """Solution (zero point, colour term) and its covariance."""
+    weight = 1 / (err[kept] ** 2 + intrinsic**2 + 1e-10)
+    if not with_colour:
+        mean_colour = np.sum(weight * colour[kept]) / weight.sum()
+        value = np.sum(weight * (offset[kept] - settings.default_colour * colour[kept])) / weight.sum()
+        variance = settings.default_colour_err**2
+        corner = 1 / weight.sum() + mean_colour**2 * variance
+        covariance = np.array([[corner, -mean_colour * variance], [-mean_colour * variance, variance]])
+        return np.array([value, settings.default_colour]), covariance
+    basis = np.column_stack([np.ones(kept.sum()), colour[kept]])
+    covariance = np.linalg.inv(basis.T @ (weight[:, None] * basis))
+    return covariance @ (basis.T @ (weight * offset[kept])), covariance
+
+
+def _intrinsic(offset, err, colour, kept, with_colour, settings) -> float:
+    """Scatter to be added to the errors for a chi-square of 1 per degree of freedom."""
+    free = kept.sum() - (2 if with_colour else 1)
+    if free < 1:
+        return 0.0
+    low, high = 0.0, 1.0
+
+    def excess(scatter: float) -> float:
+        solution, _ = _weighted(offset, err, colour, kept, with_colour, scatter, settings)
+        left = offset[kept] - solution[0] - solution[1] * colour[kept]
+        return float(np.sum(left**2 / (err[kept] ** 2 + scatter**2 + 1e-10)) / free - 1)
+
+    if excess(0.0) <= 0:
+        return 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return (low + high) / 2
+
+
+def _width(values: NDArray[np.float64]) -> float:
+    """Robust standard deviation."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def noise_pixels(psf: PsfModel, x: float, y: float) -> float:
+    """Effective number of pixels whose sky noise a PSF-fit flux holds: 1 / sum(P^2)."""
+    return float(1 / np.sum(psf.at(x, y).astype(np.float64) ** 2))
+
+
+def limiting_magnitude(
+    exposure: Exposure, psf: PsfModel, zero_point: ZeroPoint, n_sigma: float = 5.0, cells: int = 4
+) -> float:
+    """AB magnitude of a star whose PSF-fit flux at a known position is `n_sigma` times its error.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Background-subtracted electrons.
+    psf : PsfModel
+    zero_point : ZeroPoint
+    n_sigma : float
+    cells : int
+        Places per axis over which sky noise and PSF are taken; the median counts.
+    """
+    noise = measure_sky_noise(exposure)
+    ny, nx = exposure.shape
+    errors = []
+    for rows in np.array_split(np.arange(ny), cells):
+        for columns in np.array_split(np.arange(nx), cells):
+            if not rows.size or not columns.size:
+                continue
+            part = noise.variance[rows[0] : rows[-1] + 1 : 3, columns[0] : columns[-1] + 1 : 3]
+            usable = part[part > 0]
+            if usable.size:
+                pixels = noise_pixels(psf, float(columns.mean()), float(rows.mean()))
+                errors.append(np.sqrt(np.median(usable) * pixels))
+    if not errors:
+        raise UnusableData("no usable pixels for a limiting magnitude", {"pixels": exposure.data.size})
+    return float(zero_point.value - 2.5 * np.log10(n_sigma * np.median(errors)))

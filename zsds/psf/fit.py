@@ -1,0 +1,401 @@
+"""The point-spread function of an image, from its stars."""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy.ndimage import laplace, maximum_filter
+from scipy.spatial import cKDTree
+
+from zsds.core.errors import UnusableData
+from zsds.core.exposure import Exposure
+from zsds.extract.detection import SIGMA_TO_FWHM, is_spread, stellar_size
+from zsds.extract.noise import SkyNoise, measure_sky_noise
+from zsds.kernels.psf_fit import apply_normal, to_knots, weighted_moments
+from zsds.psf.model import PolynomialPsf, image_geometry, n_terms, terms
+from zsds.psf.moffat import MoffatPsf, fit_moffat
+from zsds.psf.selection import SelectionSettings, StarSample, choose_order, select_stars
+from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PsfSettings:
+    """How the PSF is fitted."""
+
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
+    order: int = -1  # of the polynomials in position; -1 lets left-out stars decide
+    max_order: int = 3
+    half_size_fwhm: float = 6.0  # stamps reach this many FWHM from the star
+    min_stars: int = 5  # fewer make the image unusable
+    iterations: int = 3  # rounds of star positions, neighbours, rejection and PSF
+    prior_width: float = 0.3  # expected departure from the best Moffat, relative to its local maximum
+    smoothness: float = 1.0  # weight of the prior that departures are smooth
+    model_error: float = 0.01  # of a star's pixel, added to its noise so that no single star rules
+    reject_sigma: float = 4.0  # stars that fit worse than the others by this much are left out
+    max_solver_steps: int = 60
+
+
+@dataclass(frozen=True)
+class PsfFit:
+    """A PSF and how well it fits.
+
+    Parameters
+    ----------
+    model : PolynomialPsf
+    stars : Table
+        Stars chosen: ``id`` (of the source), ``x``, ``y``, ``flux``, ``chi`` (of the core), ``is_used``.
+    fwhm : float
+        In the middle of the image, pixels.
+    residual : float
+        Largest pixel of the mean residual of the stars, as a fraction of a star's flux.
+    n_stars : int
+        Stars used in the last round.
+    """
+
+    model: PolynomialPsf
+    stars: Table
+    fwhm: float
+    residual: float
+    n_stars: int
+
+
+def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = None) -> PsfFit:
+    """Fit the PSF and its variation over the image.
+
+    The effective PSF is a grid of B-spline knots, finer than the pixels, times polynomials of the position.
+    It is the most probable one given the stars' pixels and a prior: a Moffat profile fitted first, from
+    which it departs smoothly by about ``prior_width``. Where stars say little (few stars, outer wings) the
+    Moffat remains.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Background-subtracted electrons.
+    sources : Table
+        ``sources`` found on it; all of them, because neighbours are subtracted.
+    settings : PsfSettings
+
+    Returns
+    -------
+    PsfFit
+
+    Raises
+    ------
+    UnusableData
+        If fewer than ``min_stars`` stars are usable.
+    """
+    settings = settings or PsfSettings()
+    geometry = image_geometry(exposure.shape)
+    fwhm = guess_fwhm(exposure, sources)
+    sample = select_stars(exposure, sources, fwhm, geometry, settings.selection)
+    _check_count(sample.index.size, len(sources), settings)
+    noise = measure_sky_noise(exposure)
+    half = int(np.clip(np.ceil(settings.half_size_fwhm * fwhm), 10, 30))
+    near, star = _near_stars(sources, sample, half)
+    first = _first_model(exposure, sample, noise, fwhm, 2 * half + 1)
+    oversampling = int(np.clip(np.ceil(3.6 / first_fwhm(first)), 1, 3))
+    model = PolynomialPsf.from_model(first, exposure.shape, 0, oversampling)
+    prior = _Prior.around(model, settings)
+    order = _order(sample, geometry, settings)
+    places = [np.asarray(sources[name], np.float64)[near] for name in "xy"]
+    flux = None
+    used = np.ones(star.size, bool)
+    sweeps = SweepSettings(max_sweeps=4)
+    for round_ in range(settings.iterations):
+        fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
+        pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
+        used = _keep(pixels.chi, fitted.flux[star], settings)
+        _check_count(int(used.sum()), len(sources), settings)
+        now = 0 if round_ == 0 else order
+        model = _solve(pixels.take(used), prior, model, now, settings)
+        places, flux = [fitted.x, fitted.y], fitted.flux
+        sweeps = SweepSettings(max_sweeps=3)
+    fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
+    pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
+    used &= _keep(pixels.chi, fitted.flux[star], settings)
+    stars = Table({"id": np.asarray(sources["id"])[sample.index], "x": fitted.x[star], "y": fitted.y[star]})
+    stars["flux"], stars["chi"], stars["is_used"] = fitted.flux[star], pixels.chi, used
+    residual = _mean_residual(pixels.take(used), model)
+    log.info(
+        "PSF of %d stars: FWHM %.2f px, order %d, residual %.4f", used.sum(), model.fwhm(), order, residual
+    )
+    return PsfFit(model, stars, model.fwhm(), residual, int(used.sum()))
+
+
+def guess_fwhm(exposure: Exposure, sources: Table) -> float:
+    """FWHM in pixels of the point sources, from Gaussian-weighted moments of the bright sources."""
+    clean = np.flatnonzero((np.asarray(sources["extraction_flags"]) & 2) == 0)
+    bright = clean[np.argsort(-np.asarray(sources["flux"])[clean])[:600]]
+    peak = np.asarray(sources["peak"] + np.maximum(sources["background"], 0))[bright]
+    bright = bright[peak < 0.8 * exposure.info.saturation]
+    x, y = (np.asarray(sources[name], np.float64)[bright] for name in "xy")
+    usable = (exposure.mask == 0) & np.isfinite(exposure.data)
+    sigma = float(np.median(sources["fwhm"])) / SIGMA_TO_FWHM if len(sources) else 1.0
+    sigma = float(np.clip(sigma, 0.6, 5.0))
+    data = np.ascontiguousarray(exposure.data)
+    for _ in range(4):
+        moments = np.empty((bright.size, 6))
+        weighted_moments(data, usable, x, y, sigma, moments)
+        moments = moments[is_spread(moments)]
+        size = np.sqrt((moments[:, 2] + moments[:, 4]) / 2)
+        size = size[size < 0.999 * sigma]
+        if size.size < 3:
+            break
+        measured = stellar_size(size)
+        sigma = float(np.clip(1 / np.sqrt(max(1 / measured**2 - 1 / sigma**2, 0.03)), 0.45, 6.0))
+    return SIGMA_TO_FWHM * sigma
+
+
+def first_fwhm(psf: MoffatPsf) -> float:
+    """Geometric mean FWHM in pixels of a Moffat before pixel integration."""
+    determinant = psf.xx * psf.yy - psf.xy**2
+    return float(2 * np.sqrt(2 ** (1 / psf.beta) - 1) * determinant**-0.25)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """Pixels of the PSF stars: data and inverse variances [n, k, k], flux, place, sub-pixel shift, chi."""
+
+    data: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    chi: NDArray[np.float64]
+
+    @property
+    def dx(self) -> NDArray[np.float64]:
+        return self.x - np.floor(self.x + 0.5)
+
+    @property
+    def dy(self) -> NDArray[np.float64]:
+        return self.y - np.floor(self.y + 0.5)
+
+    def take(self, kept: NDArray[np.bool_]) -> "_Pixels":
+        return _Pixels(*(a[kept] for a in (self.data, self.weight, self.flux, self.x, self.y, self.chi)))
+
+
+@dataclass(frozen=True)
+class _Prior:
+    """Expected knots [K, K], and the departure from them that would not surprise."""
+
+    knots: NDArray[np.float64]
+    width: NDArray[np.float64]
+    smoothness: float
+
+    @classmethod
+    def around(cls, model: PolynomialPsf, settings: PsfSettings) -> "_Prior":
+        knots = model.coefficients[0].astype(np.float64)
+        reach = 2 * round(0.5 * model.fwhm() * model.oversampling) + 1
+        width = settings.prior_width * maximum_filter(knots, reach) + 1e-6 * knots.max()
+        step = 1.5 * model.oversampling  # knots over which a departure keeps its sign
+        return cls(knots, width, settings.smoothness * step**4 / 4)
+
+
+def _check_count(n: int, n_sources: int, settings: PsfSettings) -> None:
+    if n < settings.min_stars:
+        raise UnusableData("too few stars for a PSF", {"stars": n, "sources": n_sources})
+
+
+def _order(sample: StarSample, geometry: tuple, settings: PsfSettings) -> int:
+    if settings.order >= 0:
+        order = settings.order
+        while order and sample.index.size < n_terms(order) + 2:
+            order -= 1
+        return order
+    u, v = (sample.x - geometry[0]) / geometry[2], (sample.y - geometry[1]) / geometry[3]
+    return choose_order(u, v, sample.shapes, settings.max_order)
+
+
+def _near_stars(sources: Table, sample: StarSample, half: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of all sources whose light may reach a star's stamp, and the stars' places among them."""
+    x, y = (np.asarray(sources[name], np.float64) for name in "xy")
+    reach = 1.5 * half
+    distance, _ = cKDTree(np.column_stack([sample.x, sample.y])).query(
+        np.column_stack([x, y]), distance_upper_bound=1.5 * reach
+    )
+    close = np.isfinite(distance)
+    close[sample.index] = True
+    near = np.flatnonzero(close)
+    return near, np.searchsorted(near, sample.index)
+
+
+def _first_model(
+    exposure: Exposure, sample: StarSample, noise: SkyNoise, fwhm: float, size: int
+) -> MoffatPsf:
+    """Moffat of the thirty brightest stars of the sample."""
+    count = min(30, sample.index.size)
+    x, y = sample.x[:count], sample.y[:count]
+    half = int(np.ceil(2.5 * fwhm))
+    data, variance = (_cut(a, x, y, half) for a in (exposure.data, noise.variance))
+    peak = np.nanmax(data, axis=(1, 2), keepdims=True)
+    total = variance + noise.slope * np.maximum(data, 0) + (0.02 * peak) ** 2
+    good = (variance > 0) & np.isfinite(data)
+    weight = np.where(good, 1 / np.where(good, total, 1), 0)
+    return fit_moffat(np.where(good, data, 0), weight, x - np.rint(x), y - np.rint(y), fwhm, size)
+
+
+def _cut(image: NDArray, x: NDArray, y: NDArray, half: int) -> NDArray[np.float64]:
+    """Stamps [n, k, k] about the nearest pixels; 0 outside the image."""
+    offset = np.arange(-half, half + 1)
+    row = np.floor(y + 0.5).astype(int)[:, None, None] + offset[:, None]
+    column = np.floor(x + 0.5).astype(int)[:, None, None] + offset[None, :]
+    ny, nx = image.shape
+    inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
+    return np.where(inside, image[np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)], 0).astype(np.float64)
+
+
+def _star_pixels(
+    data: NDArray[np.float32],
+    fitted: FittedStars,
+    star: NDArray[np.int64],
+    model: PolynomialPsf,
+    noise: SkyNoise,
+    settings: PsfSettings,
+) -> _Pixels:
+    """Each star's pixels with everything else subtracted."""
+    x, y, flux = fitted.x[star], fitted.y[star], fitted.flux[star]
+    half = model.size // 2
+    residual, variance = _cut(fitted.residual, x, y, half), _cut(noise.variance, x, y, half)
+    everything = _cut(data, x, y, half) - residual
+    own = flux[:, None, None] * _model_stamps(model, x, y)
+    total = variance + noise.slope * np.maximum(everything, np.maximum(own, 0))
+    total += (settings.model_error * own) ** 2 + (0.1 * (everything - own)) ** 2
+    good = (
+        (variance > 0) & np.isfinite(residual) & (np.abs(residual) < 6 * np.sqrt(total) + 0.1 * np.abs(own))
+    )
+    weight = np.where(good, 1 / np.where(total > 0, total, 1), 0)
+    offset = np.arange(-half, half + 1)
+    core = np.hypot(offset[:, None], offset[None, :]) <= 1.5 * model.fwhm()
+    raw = np.where(variance > 0, residual**2 / np.where(total > 0, total, 1), 0)[:, core]
+    chi = np.sqrt(raw.sum(axis=1) / np.maximum((variance > 0)[:, core].sum(axis=1) - 3, 1))
+    return _Pixels(np.where(good, residual + own, 0), weight, flux, x, y, chi)
+
+
+def _model_stamps(model: PolynomialPsf, x: NDArray, y: NDArray) -> NDArray[np.float64]:
+    return np.array(
+        [model.at(a, b, a - np.floor(a + 0.5), b - np.floor(b + 0.5)) for a, b in zip(x, y, strict=True)],
+        dtype=np.float64,
+    )
+
+
+def _keep(chi: NDArray[np.float64], flux: NDArray[np.float64], settings: PsfSettings) -> NDArray[np.bool_]:
+    """Stars that fit about as well as the others, compared in running order of flux."""
+    positive = (flux > 0) & np.isfinite(chi)
+    middle = np.median(chi[positive]) if positive.any() else 1.0
+    width = 1.4826 * np.median(np.abs(chi[positive] - middle)) if positive.any() else 1.0
+    return positive & (chi < middle + settings.reject_sigma * max(width, 0.15 * middle))
+
+
+def _solve(
+    pixels: _Pixels, prior: _Prior, model: PolynomialPsf, order: int, settings: PsfSettings
+) -> PolynomialPsf:
+    """Most probable PSF given the pixels: conjugate gradients on the scaled normal equations."""
+    x0, y0, x_scale, y_scale = model.geometry
+    basis = terms((pixels.x - x0) / x_scale, (pixels.y - y0) / y_scale, order)
+    n, count, side = n_terms(order), pixels.flux.size, prior.knots.shape[0]
+    information = pixels.weight * pixels.flux[:, None, None] ** 2
+    width = np.broadcast_to(prior.width, (n, side, side))
+
+    def normal(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        knots = (basis @ (width * z).reshape(n, -1)).reshape(count, side, side)
+        apply_normal(knots, information, pixels.dx, pixels.dy, model.oversampling)
+        data_term = width * (basis.T @ knots.reshape(count, -1)).reshape(n, side, side)
+        return data_term + z + prior.smoothness * np.array([_bending(term) for term in z])
+
+    knots = np.zeros((count, side, side))
+    to_knots(
+        pixels.data * pixels.weight * pixels.flux[:, None, None],
+        pixels.dx,
+        pixels.dy,
+        model.oversampling,
+        knots,
+    )
+    expected = np.broadcast_to(prior.knots, (count, side, side)).copy()
+    apply_normal(expected, information, pixels.dx, pixels.dy, model.oversampling)
+    target = width * (basis.T @ (knots - expected).reshape(count, -1)).reshape(n, side, side)
+    start = np.zeros((n, side, side))
+    known = min(n, model.coefficients.shape[0])
+    start[:known] = (model.coefficients[:known] - _stack(prior.knots, known)) / prior.width
+    scale = _diagonal(information, basis, width, model.oversampling, prior.smoothness)
+    z = _conjugate_gradients(normal, target, start, scale, settings.max_solver_steps)
+    coefficients = width * z
+    coefficients[0] += prior.knots
+    return _normalised(coefficients, model, order)
+
+
+def _stack(knots: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    stack = np.zeros((count, *knots.shape))
+    stack[0] = knots
+    return stack
+
+
+def _bending(term: NDArray[np.float64]) -> NDArray[np.float64]:
+    """L' L of the Laplacian with zeros beyond the border (L is symmetric there)."""
+    return laplace(laplace(term, mode="constant"), mode="constant")
+
+
+def _diagonal(information, basis, width, oversampling, smoothness) -> NDArray[np.float64]:
+    """Approximate diagonal of the normal equations, the preconditioner."""
+    side = width.shape[1]
+    maps = np.tensordot(basis.T**2, information, axes=1) * (151 / 315 / oversampling) ** 2
+    size = information.shape[1]
+    place = np.clip(
+        np.rint((np.arange(side) - side // 2) / oversampling).astype(int) + size // 2, 0, size - 1
+    )
+    return width**2 * maps[:, place][:, :, place] + 1 + 20 * smoothness
+
+
+def _conjugate_gradients(operator, target, start, scale, max_steps) -> NDArray[np.float64]:
+    """Preconditioned conjugate gradients until the residual is 1e-3 of the first."""
+    z = start
+    rest = target - operator(z)
+    direction = rest / scale
+    energy = first = np.sum(rest * direction)
+    for _ in range(max_steps):
+        if not energy > 1e-6 * first or energy < 1e-12:
+            break
+        image = operator(direction)
+        step = energy / np.sum(direction * image)
+        z = z + step * direction
+        rest = rest - step * image
+        scaled = rest / scale
+        now = np.sum(rest * scaled)
+        direction = scaled + now / energy * direction
+        energy = now
+    return z
+
+
+def _normalised(coefficients: NDArray[np.float64], model: PolynomialPsf, order: int) -> PolynomialPsf:
+    """Taper to zero at the stamp's border, centre, and scale to unit sum everywhere."""
+    side = coefficients.shape[1]
+    offset = (np.arange(side) - side // 2) / model.oversampling
+    radius = np.hypot(offset[:, None], offset[None, :]) / (model.size / 2)
+    taper = np.cos(np.pi / 2 * np.clip((radius - 0.85) / 0.15, 0, 1)) ** 2
+    coefficients = coefficients * taper
+    coefficients[0] *= model.oversampling**2 / coefficients[0].sum()
+    weight = np.exp(-4 * np.log(2) * (offset[:, None] ** 2 + offset[None, :] ** 2) / model.fwhm() ** 2)
+    shapes = np.gradient(coefficients[0], 1 / model.oversampling)
+    for axis, position in ((1, offset[None, :]), (0, offset[:, None])):
+        response = np.sum(weight * position * shapes[axis])
+        shifts = np.sum(weight * position * coefficients, axis=(1, 2)) / response
+        coefficients -= shifts[:, None, None] * shapes[axis]
+    shares = coefficients[1:].sum(axis=(1, 2)) / coefficients[0].sum()
+    coefficients[1:] -= shares[:, None, None] * coefficients[0]
+    return PolynomialPsf(
+        coefficients.astype(np.float32), order, model.size, model.oversampling, model.geometry
+    )
+
+
+def _mean_residual(pixels: _Pixels, model: PolynomialPsf) -> float:
+    """Largest pixel, in the core, of the weighted mean residual over flux."""
+    own = _model_stamps(model, pixels.x, pixels.y)
+    flux = pixels.flux[:, None, None]
+    information = pixels.weight * flux**2
+    norm = information.sum(axis=0)
+    mean = np.sum(information * (pixels.data / flux - own), axis=0) / np.where(norm > 0, norm, 1)
+    return float(np.abs(mean).max())

@@ -1,0 +1,168 @@
+"""Fluxes and positions of all stars at once, by sweeps over the stars with every other star subtracted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsds.extract.noise import SkyNoise
+from zsds.kernels.psf_fit import match_stars, subtract_stars, sweep_stars
+from zsds.psf.model import PolynomialPsf
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How stars are fitted."""
+
+    max_sweeps: int = 12  # passes over the stars that still move
+    tolerance: float = 0.02  # a star rests once its step is below this many of its errors
+    max_shift: float = 0.4  # pixels a star may move in one step
+    max_offset: float = 1.5  # pixels a star may move in all
+    radius_fwhm: float = 1.25  # fitting radius in units of the FWHM
+    faint_limit: float = 0.05  # a star is subtracted out to where it is this fraction of the sky noise
+
+
+@dataclass(frozen=True)
+class FittedStars:
+    """Stars after the sweeps: positions, fluxes, and the image without them.
+
+    Parameters
+    ----------
+    x, y, flux : ndarray of float64 [n]
+    step : ndarray of float64 [n]
+        Last step of each star in units of its errors.
+    radius : ndarray of int64 [n]
+        Fitting radius, pixels.
+    residual : ndarray of float32 [ny, nx]
+        Data minus all stars.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    step: NDArray[np.float64]
+    radius: NDArray[np.int64]
+    residual: NDArray[np.float32]
+
+
+def fit_all(
+    data: NDArray[np.float32],
+    noise: SkyNoise,
+    psf: PolynomialPsf,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    settings: SweepSettings,
+    hold: bool = False,
+    flux: NDArray[np.float64] | None = None,
+) -> FittedStars:
+    """Fit all stars of an image.
+
+    Parameters
+    ----------
+    data : ndarray of float32 [ny, nx]
+        Background-subtracted electrons.
+    noise : SkyNoise
+    psf : PolynomialPsf
+    x, y : ndarray of float64 [n]
+        First positions; a star stays within ``max_offset`` of them.
+    settings : SweepSettings
+    hold : bool
+        Keep the positions and fit fluxes only.
+    flux : ndarray of float64 [n], optional
+        First fluxes; measured when not given.
+    """
+    coefficients = np.ascontiguousarray(psf.coefficients, dtype=np.float32)
+    half = psf.size // 2
+    model = (coefficients, psf.geometry, psf.oversampling, psf.order, half)
+    x, y = np.array(x, dtype=np.float64), np.array(y, dtype=np.float64)
+    start = np.column_stack([x, y])
+    radius = fit_radius(noise, psf, x, y, settings)
+    clean = np.where(np.isfinite(data), data, np.float32(0))
+    flux = np.zeros(x.size) if flux is None else np.array(flux, dtype=np.float64)
+    residual = clean.copy()
+    step = np.full(x.size, np.inf)
+    index = np.arange(x.size)
+    if not flux.any():
+        flux = _first_fluxes(clean, noise, model, x, y, radius)
+    for sweep in range(settings.max_sweeps):
+        if sweep in (0, 1, 2):  # how far a star is subtracted follows from its flux
+            reach = _reach(flux, psf, noise, radius, settings)
+            order = np.argsort(-flux)
+            x, y, flux, step, radius, reach, start = (
+                a[order] for a in (x, y, flux, step, radius, reach, start)
+            )
+            index = index[order]
+            residual[:] = clean
+            subtract_stars(residual, *model, x, y, flux, reach)
+        sweep_stars(
+            clean, residual, noise.variance, noise.slope, *model, start, x, y, flux, radius, reach, hold,
+            step, settings.max_shift, settings.max_offset,
+        )  # fmt: skip
+        if sweep >= 2:
+            if (np.abs(step) < settings.tolerance).all():
+                break
+            _rest(step, x, y, settings.tolerance, psf)
+    back = np.argsort(index)
+    return FittedStars(x[back], y[back], flux[back], np.abs(step[back]), radius[back], residual)
+
+
+def fit_radius(
+    noise: SkyNoise,
+    psf: PolynomialPsf,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    settings: SweepSettings,
+) -> NDArray[np.int64]:
+    """Fitting radius of each star: from the FWHM, wider where defects hide much of the core."""
+    half = psf.size // 2
+    usual = int(np.clip(np.ceil(settings.radius_fwhm * psf.fwhm()), 2, half))
+    radius = np.full(x.size, usual, dtype=np.int64)
+    ny, nx = noise.variance.shape
+    column, row = np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
+    bad = np.zeros(x.size)
+    for i in (-1, 0, 1):
+        for j in (-1, 0, 1):
+            inside = (row + i >= 0) & (row + i < ny) & (column + j >= 0) & (column + j < nx)
+            pixel = noise.variance[np.clip(row + i, 0, ny - 1), np.clip(column + j, 0, nx - 1)]
+            bad += ~inside | ~(pixel > 0)
+    radius[bad >= 5] = half
+    return radius
+
+
+def _first_fluxes(clean, noise, model, x, y, radius) -> NDArray[np.float64]:
+    """Matched-filter flux of each star where it stands, neighbours ignored."""
+    flux = np.zeros(x.size)
+    match_stars(clean, noise.variance, *model, x, y, radius, flux)
+    return flux
+
+
+def _reach(flux, psf, noise, radius, settings) -> NDArray[np.int64]:
+    """Pixels out to which each star matters."""
+    stamp = psf.at(psf.geometry[0], psf.geometry[1])
+    half = psf.size // 2
+    line = np.maximum(np.abs(stamp[half, half:]), np.abs(stamp[half:, half]))
+    line = np.maximum.accumulate(line[::-1])[::-1]
+    limit = settings.faint_limit * noise.sigma / np.maximum(np.abs(flux), 1e-30)
+    reach = np.searchsorted(-line, -limit)
+    return np.clip(reach, np.minimum(radius, half), half).astype(np.int64)
+
+
+def _rest(step, x, y, tolerance, psf) -> None:
+    """Mark stars that rest (negative step) unless a star that still moves is near."""
+    moving = np.abs(step) >= tolerance
+    step[:] = np.abs(step)
+    near = _cells_near(x, y, moving, 2.0 * psf.size)
+    step[~moving & ~near] *= -1
+    step[~moving & ~near & (step == 0)] = -1e-9
+
+
+def _cells_near(x, y, moving, side) -> NDArray[np.bool_]:
+    """Whether a star shares its cell, or a neighbouring one, with a moving star."""
+    column, row = (x // side).astype(np.int64), (y // side).astype(np.int64)
+    column -= column.min()
+    row -= row.min()
+    grid = np.zeros((int(row.max()) + 3, int(column.max()) + 3), bool)
+    for i in (0, 1, 2):
+        for j in (0, 1, 2):
+            grid[row[moving] + i, column[moving] + j] = True
+    return grid[row + 1, column + 1]
