@@ -26,7 +26,7 @@ def exposure_cards(exposure: Exposure, extra: Cards | None = None) -> fits.Heade
     cards = {
         "BUNIT": ("adu", "DN; multiply by GAIN for electrons"),
         **_info_cards(exposure.info),
-        **(_zero_point_cards(exposure.zero_point, exposure.info.gain) if exposure.zero_point else {}),
+        **(zero_point_cards(exposure.zero_point, exposure.info.gain) if exposure.zero_point else {}),
         "STATUS": (1, "overall processing flag: 0 = bad; 1 = usable"),
         "INFOBITS": (0, "quality bits; 0 = nothing to report"),
         **(extra or {}),
@@ -77,7 +77,8 @@ def _info_cards(info: Info) -> dict[str, tuple[Any, str]]:
     }
 
 
-def _zero_point_cards(zero_point: ZeroPoint, gain: float) -> dict[str, tuple[Any, str]]:
+def zero_point_cards(zero_point: ZeroPoint, gain: float) -> dict[str, tuple[Any, str]]:
+    """Cards of a zero point for electrons, turned into one for DN."""
     in_dn = zero_point.value - 2.5 * math.log10(gain)
     return {
         "MAGZP": (in_dn, "[mag] AB zero point for fluxes in DN"),

@@ -92,12 +92,11 @@ def write_exposure(path: Path | ImageSet, exposure: Exposure, cards: Cards | Non
     to_dn = np.float32(1 / exposure.info.gain)
     with np.errstate(invalid="ignore"):
         sigma = np.sqrt(exposure.variance) * to_dn
-    noise = _sky_noise(sigma, exposure.mask)
+    noise = sky_noise(sigma, exposure.mask)
     write_fits(files.mask, mask_hdus(exposure.mask, header))
     write_fits(files.uncertainty, image_hdus(sigma, header, noise / UNCERTAINTY_STEPS))
     if exposure.psf is not None:
-        ny, nx = exposure.shape
-        write_psf(files.psf, exposure.psf, (nx - 1) / 2, (ny - 1) / 2, header)
+        write_psf(files.psf, exposure.psf, exposure.shape, header)
     write_fits(files.image, image_hdus(exposure.data * to_dn, header, noise / IMAGE_STEPS))
     return files
 
@@ -134,9 +133,19 @@ def read_exposure(path: Path | ImageSet) -> Exposure:
     )
 
 
-def write_plane(path: Path, plane: NDArray[np.float32], step: float, cards: Cards | None = None) -> None:
-    """Write one float plane (a score image, a coverage map) quantised to ``step``; 0 keeps every bit."""
-    header = fits.Header()
+def write_plane(
+    path: Path,
+    plane: NDArray[np.float32],
+    step: float,
+    cards: Cards | None = None,
+    exposure: Exposure | None = None,
+) -> None:
+    """Write one float plane (a score image) quantised to ``step``; 0 keeps every bit.
+
+    With an exposure on the same pixels its cards and WCS are written as well.
+    """
+    header = fits.Header() if exposure is None else exposure_cards(exposure)
+    header.remove("BUNIT", ignore_missing=True)
     set_cards(header, cards or {})
     write_fits(path, image_hdus(plane, header, step))
 
@@ -147,6 +156,15 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], fits.Header]:
         for hdu in hdus:
             if hdu.header.get("NAXIS") == 2 and getattr(hdu, "is_image", False):
                 return np.ascontiguousarray(hdu.data, dtype=np.float32), hdu.header.copy()
+    raise BadInput(str(path), "holds no two-dimensional image", "check the file")
+
+
+def read_header(path: Path) -> fits.Header:
+    """Header of the first HDU that holds an image; its pixels are not decompressed."""
+    with opened_fits(path) as hdus:
+        for hdu in hdus:
+            if hdu.header.get("NAXIS") == 2 and getattr(hdu, "is_image", False):
+                return hdu.header.copy()
     raise BadInput(str(path), "holds no two-dimensional image", "check the file")
 
 
@@ -167,7 +185,7 @@ def read_mask(path: Path) -> NDArray[np.uint32]:
 def image_hdus(plane: NDArray[np.float32], header: fits.Header, step: float) -> fits.HDUList:
     """A float plane as a tile-compressed image in HDU 1, quantised to ``step`` (0: lossless)."""
     plane = np.where(np.isfinite(plane), plane, np.float32(np.nan))
-    return fits.HDUList([fits.PrimaryHDU(), _compressed(plane, header, step)])
+    return fits.HDUList([fits.PrimaryHDU(), compressed(plane, header, step)])
 
 
 def mask_hdus(mask: NDArray[np.uint32], header: fits.Header) -> fits.HDUList:
@@ -176,12 +194,13 @@ def mask_hdus(mask: NDArray[np.uint32], header: fits.Header) -> fits.HDUList:
     low.remove("BUNIT", ignore_missing=True)
     lower = (mask & np.uint32(0xFFFF)).astype(np.uint16).view(np.int16)
     upper = (mask >> np.uint32(16)).astype(np.uint16).view(np.int16)
-    upper_hdu = _compressed(upper, fits.Header(), 0)
+    upper_hdu = compressed(upper, fits.Header(), 0)
     upper_hdu.name = "UPPER"
-    return fits.HDUList([fits.PrimaryHDU(), _compressed(lower, low, 0), upper_hdu])
+    return fits.HDUList([fits.PrimaryHDU(), compressed(lower, low, 0), upper_hdu])
 
 
-def _compressed(plane: np.ndarray, header: fits.Header, step: float) -> fits.CompImageHDU:
+def compressed(plane: np.ndarray, header: fits.Header, step: float) -> fits.CompImageHDU:
+    """A tile-compressed image; floats are quantised to ``step`` (0: lossless), integers are lossless."""
     lossless = plane.dtype.kind == "f" and not step > 0
     return fits.CompImageHDU(
         plane,
@@ -194,7 +213,7 @@ def _compressed(plane: np.ndarray, header: fits.Header, step: float) -> fits.Com
     )
 
 
-def _sky_noise(sigma: NDArray[np.float32], mask: NDArray[np.uint32]) -> float:
+def sky_noise(sigma: NDArray[np.float32], mask: NDArray[np.uint32]) -> float:
     """Median uncertainty of good pixels (of any, when none is good); 0 when none is known."""
     sample, flags = sigma[::3, ::3], mask[::3, ::3]
     known = np.isfinite(sample) & (sample > 0)

@@ -11,18 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from astropy.table import Table
+from numpy.typing import NDArray
 
 from zsds import products
 from zsds.core.errors import BadInput
 from zsds.core.exposure import Exposure
 from zsds.io.files import write_bytes, written_whole
 from zsds.io.headers import Cards
-from zsds.io.images import ImageSet, read_exposure, write_exposure
+from zsds.io.images import ImageSet, read_exposure, read_image, write_exposure, write_plane
+from zsds.io.star_catalogs import write_psf_catalog
 from zsds.io.tables import read_table, write_table
 
 LAYOUT = 1
+SCORE_STEP = 1 / 32  # a score has noise 1: its variance grows by 0.008 %
 CONFIGURATION = "zsds.yaml"
 STAGING = ".partial"
 OWNER = "owner.json"
@@ -36,7 +40,7 @@ _SISTERS = {
 }
 
 
-class _Products:
+class Products:
     """Loads and saves products by name below a folder."""
 
     root: Path
@@ -64,6 +68,23 @@ class _Products:
         """Read an exposure with its sisters."""
         return read_exposure(self.image_set(product, identifier))
 
+    def save_plane(
+        self,
+        product: str,
+        identifier: products.ProductId,
+        plane: NDArray[np.float32],
+        exposure: Exposure,
+        step: float = SCORE_STEP,
+    ) -> Path:
+        """Write one plane on the pixels of an exposure, such as a score image; returns its file."""
+        path = self.path(product, identifier)
+        write_plane(path, plane, step, exposure=exposure)
+        return path
+
+    def load_plane(self, product: str, identifier: products.ProductId) -> NDArray[np.float32]:
+        """Read one plane."""
+        return read_image(self.path(product, identifier))[0]
+
     def save_table(
         self,
         product: str,
@@ -75,6 +96,19 @@ class _Products:
         """Write a table declared as ``name``; returns its file."""
         path = self.path(product, identifier)
         write_table(path, table, name, cards)
+        return path
+
+    def save_psf_catalog(
+        self,
+        product: str,
+        identifier: products.ProductId,
+        stars: Table,
+        exposure: Exposure,
+        cards: Cards | None = None,
+    ) -> Path:
+        """Write the table ``stars`` with its twin in ZTF's layout; `load_table` reads ``stars`` back."""
+        path = self.path(product, identifier)
+        write_psf_catalog(path, stars, exposure, cards)
         return path
 
     def load_table(self, product: str, identifier: products.ProductId, name: str) -> Table:
@@ -105,14 +139,14 @@ class _Products:
 
 
 @dataclass(frozen=True)
-class Staging(_Products):
+class Staging(Products):
     """A unit's products while they are made: the same tree below a folder nobody reads."""
 
     root: Path
 
 
 @dataclass(frozen=True)
-class Store(_Products):
+class Store(Products):
     """An archive that exists.
 
     Parameters

@@ -46,7 +46,7 @@ def write_table(path: Path, table: Table, name: str, cards: Cards | None = None)
     if Path(path).suffix in PARQUET_SUFFIXES:
         _write_parquet(Path(path), table, name, header)
     else:
-        write_fits(Path(path), _fits_table(table, name, header))
+        write_fits(Path(path), fits_table(table, name, header))
 
 
 def read_table(path: Path, name: str) -> Table:
@@ -70,7 +70,8 @@ def read_table(path: Path, name: str) -> Table:
         raise BadInput(str(path), str(error), "it was made by another version; make it again") from error
 
 
-def _fits_table(table: Table, name: str, header: fits.Header) -> fits.HDUList:
+def fits_table(table: Table, name: str, header: fits.Header) -> fits.HDUList:
+    """A primary HDU with the header, and the table as an extension of that name in capitals."""
     stored = {column: _fits_column(np.asarray(table[column])) for column in table.colnames}
     dtype = [(column, array.dtype, array.shape[1:]) for column, array in stored.items()]
     records = np.zeros(len(table), dtype=dtype)
