@@ -59,6 +59,9 @@ class Amplifier:
         (A, B) of true = x / (A x**2 + B x + 1), x in DN above bias.
     crosstalk : mapping of int to float
         Fraction of another quadrant's signal that appears here, by quadrant number.
+    crosstalk_flips : mapping of int to tuple of bool
+        (x, y): whether the other quadrant's frame must be mirrored so that pixels read at the same time
+        have the same place as here.
     x_arcsec, y_arcsec : float
         Tangent-plane position of the quadrant's middle relative to the boresight: x east, y north.
     rotation_deg : float
@@ -85,6 +88,7 @@ class Amplifier:
     overscan_used: tuple[int, int] | None = None
     linearity: tuple[float, float] = (0.0, 0.0)
     crosstalk: Mapping[int, float] = field(default_factory=dict)
+    crosstalk_flips: Mapping[int, tuple[bool, bool]] = field(default_factory=dict)
     x_arcsec: float = 0.0
     y_arcsec: float = 0.0
     rotation_deg: float = 0.0
@@ -99,6 +103,11 @@ class Amplifier:
     def read_order(self, array: NDArray[Any]) -> NDArray[Any]:
         """View of an array of the quadrant in the order its pixels were read; its own inverse."""
         return array[:: -1 if self.read_flip_y else 1, :: -1 if self.read_flip_x else 1]
+
+    def read_with(self, quadrant: int, array: NDArray[Any]) -> NDArray[Any]:
+        """View of another quadrant's array: each pixel where the one read at the same time lies here."""
+        flip_x, flip_y = self.crosstalk_flips.get(quadrant, (False, False))
+        return array[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
 
 
 @dataclass(frozen=True)

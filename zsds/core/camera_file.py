@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -187,8 +188,9 @@ def _detectors(top: Group) -> dict[int, Detector]:
         merged = {
             q: _merged(common, shared[q], own.get(q), f"detectors[{ccd}].amplifiers[{q}]") for q in shared
         }
-        detectors[ccd] = Detector(ccd, {q: _amplifier(q, merged[q], place, turn) for q in merged})
-        _check_overlaps(detectors[ccd], merged)
+        amplifiers = {q: _amplifier(q, merged[q], place, turn) for q in merged}
+        _check_overlaps(amplifiers, merged)
+        detectors[ccd] = Detector(ccd, {q: _with_flips(a, amplifiers) for q, a in amplifiers.items()})
     if not detectors:
         raise top.wrong("detectors", "is empty", "a camera needs at least one detector")
     return detectors
@@ -293,12 +295,22 @@ def _bad_columns(group: Group, data: Section) -> tuple[int, ...]:
     return tuple(sorted({column - 1 for column in columns}))
 
 
-def _check_overlaps(detector: Detector, groups: dict[int, Group]) -> None:
+def _with_flips(amplifier: Amplifier, siblings: dict[int, Amplifier]) -> Amplifier:
+    """The amplifier, told how the frames of the siblings it hears lie relative to its own."""
+    flips = {}
+    for other in amplifier.crosstalk:
+        sibling = siblings[other]
+        flip_x = sibling.read_flip_x != amplifier.read_flip_x
+        flips[other] = (flip_x, sibling.read_flip_y != amplifier.read_flip_y)
+    return replace(amplifier, crosstalk_flips=flips)
+
+
+def _check_overlaps(amplifiers: dict[int, Amplifier], groups: dict[int, Group]) -> None:
     """No pixel of a file may belong to two sections."""
     seen: list[tuple[int, Section, str]] = []
-    for quadrant, amplifier in detector.amplifiers.items():
+    for quadrant, amplifier in amplifiers.items():
         group = groups[quadrant]
-        stranger = next((q for q in amplifier.crosstalk if q not in detector.amplifiers), None)
+        stranger = next((q for q in amplifier.crosstalk if q not in amplifiers), None)
         if stranger is not None:
             raise group.wrong("crosstalk", f"names quadrant {stranger}, which this detector lacks")
         sections = [("data", amplifier.extension, amplifier.data)]

@@ -1,0 +1,61 @@
+"""A low level of the image on a coarse grid, and in between by interpolation."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def cell_percentiles(image, mask, bad, cell, fraction, step):
+    """Percentile of each cell x cell block of unmasked finite pixels; NaN where too few are left.
+
+    Parameters
+    ----------
+    image : float32 [ny, nx]
+    mask : uint32 [ny, nx]
+        Pixels with any of the bits ``bad`` are left out.
+    bad : uint32
+    cell, step : int
+        Side of the blocks; every step-th pixel in both directions is used.
+    fraction : float
+        0.5 for the median.
+
+    Returns
+    -------
+    float32 [ceil(ny / cell), ceil(nx / cell)]
+    """
+    ny, nx = image.shape
+    rows, cols = (ny + cell - 1) // cell, (nx + cell - 1) // cell
+    grid = np.full((rows, cols), np.nan, np.float32)
+    values = np.empty(cell * cell, np.float32)
+    for r in range(rows):
+        for c in range(cols):
+            n, seen = 0, 0
+            for i in range(r * cell, min(ny, (r + 1) * cell), step):
+                for j in range(c * cell, min(nx, (c + 1) * cell), step):
+                    seen += 1
+                    if not mask[i, j] & bad and np.isfinite(image[i, j]):
+                        values[n] = image[i, j]
+                        n += 1
+            if n >= 5 and n >= seen // 8:
+                grid[r, c] = np.sort(values[:n])[min(n - 1, int(fraction * n))]
+    return grid
+
+
+@njit(cache=True, nogil=True)
+def spread_cells(grid, cell, ny, nx):
+    """Bilinear interpolation of cell values onto [ny, nx]; constant beyond the outermost centres."""
+    rows, cols = grid.shape
+    image = np.empty((ny, nx), np.float32)
+    for i in range(ny):
+        y = min(max((i + 0.5) / cell - 0.5, 0.0), rows - 1.0)
+        r = min(int(y), max(rows - 2, 0))
+        fy = y - r if rows > 1 else 0.0
+        for j in range(nx):
+            x = min(max((j + 0.5) / cell - 0.5, 0.0), cols - 1.0)
+            c = min(int(x), max(cols - 2, 0))
+            fx = x - c if cols > 1 else 0.0
+            r1, c1 = min(r + 1, rows - 1), min(c + 1, cols - 1)
+            top = grid[r, c] * (1.0 - fx) + grid[r, c1] * fx
+            bottom = grid[r1, c] * (1.0 - fx) + grid[r1, c1] * fx
+            image[i, j] = top * (1.0 - fy) + bottom * fy
+    return image

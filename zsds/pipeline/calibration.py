@@ -1,0 +1,105 @@
+"""Master calibrations of a night, quadrant by quadrant."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from zsds.core.camera import Amplifier, Detector
+from zsds.core.errors import UnusableData
+from zsds.core.raw import RawCcd, RawQuadrant
+from zsds.isr import Calibration, IsrSettings, MasterSettings
+from zsds.isr.masters import build_bad_pixels, build_bias, build_flat, version_of
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """Settings of everything that makes master calibrations."""
+
+    masters: MasterSettings = field(default_factory=MasterSettings)
+    isr: IsrSettings = field(default_factory=IsrSettings)
+
+
+def calibrate_quadrant(
+    frames: Iterable[RawCcd],
+    quadrant: int,
+    amplifier: Amplifier,
+    band: str,
+    settings: CalibrationSettings = CalibrationSettings(),
+) -> Calibration:
+    """Master calibrations of one quadrant and band from a night's bias and flat frames.
+
+    Parameters
+    ----------
+    frames : iterable of RawCcd
+        Of one CCD; frames of other types and flats of other bands are ignored. Darks stand in for the bias
+        when there is none.
+    quadrant : int
+    amplifier : Amplifier
+    band : str
+        Code of the band.
+    settings : CalibrationSettings
+
+    Returns
+    -------
+    Calibration
+        ``relative_response`` is 1; `calibrate_ccd` knows better.
+
+    Raises
+    ------
+    UnusableData
+        If there are too few bias or flat frames, or too many bad pixels.
+    """
+    return _calibrate(list(frames), quadrant, amplifier, band, settings)[0]
+
+
+def calibrate_ccd(
+    frames: Sequence[RawCcd],
+    detector: Detector,
+    band: str,
+    settings: CalibrationSettings = CalibrationSettings(),
+) -> dict[int, Calibration]:
+    """Master calibrations of all quadrants of a CCD, with their responses relative to each other.
+
+    Parameters and errors as for `calibrate_quadrant`.
+    """
+    made = {q: _calibrate(frames, q, a, band, settings) for q, a in detector.amplifiers.items()}
+    typical = float(np.median([level for _, level in made.values()]))
+    return {q: replace(one, relative_response=level / typical) for q, (one, level) in made.items()}
+
+
+def bands_of_flats(frames: Iterable[RawCcd]) -> list[str]:
+    """Codes of the bands in which there are flat frames."""
+    flats = (frame for frame in frames if frame.frame_type == "flat")
+    return sorted({one.info.id.band for frame in flats for one in frame.quadrants.values()})
+
+
+def _calibrate(
+    frames: Sequence[RawCcd], quadrant: int, amplifier: Amplifier, band: str, settings: CalibrationSettings
+) -> tuple[Calibration, float]:
+    by_type = _by_type(frames, quadrant, band)
+    zero = by_type["bias"] or by_type["dark"]
+    flats = by_type["flat"]
+    if not flats:
+        raise UnusableData(f"no flat frames in band {band}", {"bias": len(zero)})
+    if not zero:
+        raise UnusableData("no bias frames", {"flats": len(flats)})
+    bias = build_bias(zero, amplifier, settings.masters, settings.isr)
+    flat = build_flat(flats, amplifier, bias, settings.masters, settings.isr)
+    bad = build_bad_pixels(bias, flat.flat, amplifier, settings.masters)
+    version = version_of([*zero, *flats], amplifier, settings)
+    provenance = {"calibration": version, "bias_frames": str(len(zero)), "flat_frames": str(flat.n_frames)}
+    bias = replace(bias, info=replace(bias.info, provenance=provenance))
+    response = replace(flat.flat, info=replace(flat.flat.info, provenance=provenance))
+    return Calibration(bias, response, bad, version), flat.level
+
+
+def _by_type(frames: Sequence[RawCcd], quadrant: int, band: str) -> Mapping[str, list[RawQuadrant]]:
+    found: dict[str, list[RawQuadrant]] = {"bias": [], "dark": [], "flat": []}
+    for frame in frames:
+        if frame.frame_type not in found or quadrant not in frame.quadrants:
+            continue
+        one = frame.quadrants[quadrant]
+        if frame.frame_type != "flat" or one.info.id.band == band:
+            found[frame.frame_type].append(one)
+    return {kind: sorted(ones, key=lambda one: one.info.start_mjd) for kind, ones in found.items()}
