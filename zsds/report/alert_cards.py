@@ -14,6 +14,7 @@ from zsds.report.drawing import draw
 from zsds.report.markup import Markup, element, join, picture
 from zsds.report.record import DoubtLimits, NightRecord, ReportSettings
 from zsds.report.stamps import is_positive, number, paint_light_curve, read_stamp, stamp_png
+from zsds.report.summary import counted
 
 _CUTOUTS = (("science", "cutoutScience"), ("reference", "cutoutTemplate"), ("difference", "cutoutDifference"))
 _FEATURES = (("chipsf", 2), ("fwhm", 2), ("elong", 2), ("nbad", 0), ("nneg", 0), ("sumrat", 2),
@@ -86,7 +87,7 @@ def alert_section(record: NightRecord, settings: ReportSettings) -> Markup:
         return element("p", "No alert packets at hand.", class_="quiet")
     chosen = choose_alerts(record.alerts, settings)
     total = len(record.alerts)
-    words = f"{total} packets looked at; {chosen.n_doubtful} raise a doubt."
+    words = f"{counted(total, 'packet')} looked at, {chosen.n_doubtful} with a doubt."
     if chosen.n_unusable:
         words += f" {chosen.n_unusable} could not be read."
     return join(

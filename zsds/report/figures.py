@@ -12,7 +12,7 @@ from zsds.report.markup import Markup, element, picture
 from zsds.report.record import NightRecord, ReportSettings
 from zsds.report.summary import numbers
 
-SQUARE, LOW, WIDE, FLAT, MAPS = (5.6, 5.0), (5.6, 3.6), (11.4, 4.4), (11.4, 2.8), (11.4, 6.4)  # inches
+SQUARE, LOW, WIDE, FLAT = (5.6, 5.0), (5.6, 3.6), (11.4, 4.4), (11.4, 2.8)  # inches
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _other_plots(night: NightRecord, settings: ReportSettings) -> Iterator[Plot]
         "Medians over the night; north is up and east left where the camera's geometry is known. "
         "Grey has no data.",
         len(table) > 0,
-        MAPS,
+        plots.focal_plane_size(night),
         lambda figure: plots.paint_focal_plane(figure, night),
     )
     yield Plot(

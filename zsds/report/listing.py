@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from zsds.core.tables import Column, columns
 from zsds.report.markup import Markup, element, join
 from zsds.report.record import FloatArray, ReportSettings
-from zsds.report.summary import DONE, Bound, bounds, exposure_names, median, numbers, states, texts
+from zsds.report.summary import DONE, Bound, bounds, counted, exposure_names, median, numbers, states, texts
 
 UNKNOWN = "–"
 DECIMALS = {
@@ -64,7 +64,7 @@ def quadrant_table(quadrants: Table, settings: ReportSettings) -> Markup:
     heads = [
         head(c.name.replace("_", " "), c.unit, c.meaning, is_text=c.dtype.startswith("U")) for c in declared
     ]
-    words = f"All {len(quadrants)} quadrants." if len(rows) == len(quadrants) else (
+    words = f"{counted(len(quadrants), 'quadrant')} in all." if len(rows) == len(quadrants) else (
         f"{len(rows)} of {len(quadrants)} quadrants: those in trouble or outside the limits first."
     )  # fmt: skip
     marks = " Arrows mark numbers above or below their limits; click a heading to sort."

@@ -24,6 +24,7 @@ from zsds.report.summary import (
     WAITING,
     Trouble,
     bounds,
+    counted,
     exposure_names,
     median,
     numbers,
@@ -90,15 +91,23 @@ def _verdict(night: NightRecord) -> Markup:
     found = states(night.quadrants)
     if not found:
         return element("b", "No quadrants were processed.")
-    mjd = numbers(night.quadrants, "start_mjd")
-    known = mjd[np.isfinite(mjd)]
-    span = f" over {24 * (known.max() - known.min()):.1f} h" if known.size else ""
     exposures = len(set(exposure_names(night.quadrants)))
     lost = found.count(FAILED) + found.count(REJECTED)
-    words = (
-        "All went well" if found.count(DONE) == len(found) else f"{lost} of {len(found)} quadrants are lost"
-    )
-    return join(element("b", words), f": {exposures} exposures{span}, {len(found)} quadrants.")
+    words = f"{lost} of {counted(len(found), 'quadrant')} lost"
+    if found.count(DONE) == len(found):
+        words = "All went well"
+    elif not lost:
+        words = "Nothing is lost, but not all is done"
+    span = f" over {_hours(night):.1f} h" if exposures > 1 and np.isfinite(_hours(night)) else ""
+    all_in_all = f": {counted(exposures, 'exposure')}{span}, {counted(len(found), 'quadrant')}."
+    return join(element("b", words), all_in_all)
+
+
+def _hours(night: NightRecord) -> float:
+    """From the first exposure to the last."""
+    mjd = numbers(night.quadrants, "start_mjd")
+    known = mjd[np.isfinite(mjd)]
+    return 24 * float(known.max() - known.min()) if known.size else float("nan")
 
 
 def _tiles(night: NightRecord) -> list[Markup]:
@@ -161,13 +170,15 @@ def _trouble_section(night: NightRecord, settings: ReportSettings) -> Markup:
 
 
 def _trouble(trouble: Trouble, settings: ReportSettings) -> Markup:
-    count = len(trouble.ids)
-    noun = "quadrant" if count == 1 else "quadrants"
     says_more = trouble.reason != trouble.state
     differs = trouble.example != trouble.reason and trouble.example
     return element(
         "div",
-        element("h3", f"{count} {noun} {trouble.state}" + (f": {trouble.reason}" if says_more else "")),
+        element(
+            "h3",
+            f"{counted(len(trouble.ids), 'quadrant')} {trouble.state}"
+            + (f": {trouble.reason}" if says_more else ""),
+        ),
         element("p", "For example: ", element("span", trouble.example)) if differs else None,
         element("p", element("b", "What to do: "), trouble.hint) if trouble.hint else None,
         _ids(trouble.ids, settings),
@@ -194,8 +205,7 @@ def _outside(night: NightRecord, settings: ReportSettings) -> Markup | None:
     items = []
     for bound in found:
         ids = tuple(names[bound.outside])
-        noun = "quadrant" if len(ids) == 1 else "quadrants"
-        words = f"{bound.column.replace('_', ' ')} {bound.words}: {len(ids)} {noun}"
+        words = f"{bound.column.replace('_', ' ')} {bound.words}: {counted(len(ids), 'quadrant')}"
         items.append(element("details", element("summary", words), _ids(ids, settings)))
     if not items:
         return None

@@ -12,7 +12,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from zsds.report.drawing import BLUE, GREY, INK, ORANGE, RED, nice_number, note, thinned
+from zsds.report.drawing import BLUE, GREY, INK, ORANGE, RED, grid_of, nice_number, note, thinned
 from zsds.report.record import (
     SCORE_EDGES,
     FloatArray,
@@ -39,8 +39,8 @@ def paint_residual_field(figure: Figure, residuals: Table) -> None:
         field.x, field.y, field.dra, field.ddec, angles="xy", scale_units="xy", scale=1 / per_arcsec,
         width=0.006, color=BLUE, pivot="mid",
     )  # fmt: skip
-    axes.quiverkey(arrows, 0.9, 1.04, key, f"{1000 * key:g} mas", labelpos="W", color=INK)
-    axes.set_title(f"{len(residuals)} stars", loc="left", weight="normal", color=GREY)
+    axes.quiverkey(arrows, 0.9, 1.035, key, f"{1000 * key:g} mas", labelpos="W", color=INK)
+    axes.set_title(f"{len(residuals)} stars", loc="left", weight="normal", color=GREY, pad=12)
     axes.set(xlim=(0, step_x * QUIVER_CELLS), ylim=(0, step_y * QUIVER_CELLS))
     axes.set_aspect("equal")
     axes.set(xlabel="x (pixels)", ylabel="y (pixels)")
@@ -85,7 +85,8 @@ def paint_residuals_by_magnitude(figure: Figure, residuals: Table, settings: Rep
         mas = 1000 * numbers(residuals, name)
         rows = np.flatnonzero(np.isfinite(mag) & np.isfinite(mas))
         few = rows[thinned(len(rows), settings.max_points)]
-        axes.plot(mag[few], mas[few], ".", ms=2, color=BLUE, alpha=0.35 if len(few) < 3000 else 0.15, mew=0)
+        size, alpha = (5, 0.6) if len(few) < 300 else (3, 0.35) if len(few) < 3000 else (2, 0.15)
+        axes.plot(mag[few], mas[few], ".", ms=size, color=BLUE, alpha=alpha, mew=0)
         _running(axes, mag[rows], mas[rows])
         axes.axhline(0, color=GREY, lw=0.8)
         axes.set_ylabel(words)
@@ -123,7 +124,8 @@ def paint_score(figure: Figure, histograms: Table, quadrants: Table, limits: Lim
     left.legend(loc="upper right")
     note(left, f"{int(counts.sum()):,} pixels")
     mean, width = numbers(quadrants, "score_mean"), numbers(quadrants, "score_width")
-    right.plot(mean, width, "o", ms=3.5, color=BLUE, alpha=0.6, mew=0)
+    many = len(mean) > 1000
+    right.plot(mean, width, "o", ms=2 if many else 3.5, color=BLUE, alpha=0.3 if many else 0.6, mew=0)
     _box(right, limits.max_score_offset, limits.max_score_width_offset)
     right.set_xlim(*_about(0.0, mean, limits.max_score_offset))
     right.set_ylim(*_about(1.0, width, limits.max_score_width_offset))
@@ -199,12 +201,25 @@ def paint_focal_plane(figure: Figure, record: NightRecord) -> None:
         ("width of the score", numbers(quadrants, "score_width"), 0.05),
         ("candidates", numbers(quadrants, "n_candidates"), 10.0),
     )
-    outlines = record.focal_plane or grid_focal_plane(channels_of(quadrants))
-    for axes, (title, values, span) in zip(figure.subplots(2, 3).flat, maps, strict=True):
+    panels = grid_of(figure, 2, 3, left=0.01, right=0.99, bottom=0.1, top=0.94, wspace=0.05, hspace=0.34)
+    outlines = _outlines(record)
+    for axes, (title, values, span) in zip(panels, maps, strict=True):
         combine = median if span else mean
         shown = by_channel(quadrants, values, list(outlines), combine)
         _map(figure, axes, outlines, shown, _colour_limits(shown, span) if span else (0.0, 1.0))
         axes.set_title(title)
+
+
+def focal_plane_size(record: NightRecord) -> tuple[float, float]:
+    """Inches of the figure of maps: as high as the focal plane asks for."""
+    outlines = _outlines(record)
+    corners = np.concatenate([*outlines.values(), np.array([[0.0, 0.0], [1.0, 1.0]])[: 0 if outlines else 2]])
+    width, height = np.ptp(corners, axis=0)
+    return 11.4, 2 * (3.3 * float(np.clip(height / width, 0.2, 1.4)) + 0.8)
+
+
+def _outlines(record: NightRecord) -> FocalPlane:
+    return record.focal_plane or grid_focal_plane(channels_of(record.quadrants))
 
 
 def mean(values: FloatArray) -> float:
@@ -237,7 +252,7 @@ def _map(
     axes.set_aspect("equal")
     axes.set_axis_off()
     _name_channels(axes, outlines, shown, limits)
-    bar = figure.colorbar(patches, ax=axes, location="bottom", shrink=0.7, aspect=35, pad=0.04)
+    bar = figure.colorbar(patches, cax=axes.inset_axes((0.1, -0.09, 0.8, 0.035)), orientation="horizontal")
     bar.locator = MaxNLocator(4)
     bar.outline.set_visible(False)
 
@@ -250,9 +265,8 @@ def _name_channels(axes: Axes, outlines: FocalPlane, shown: FloatArray, limits: 
     for (ccd, quadrant), corners, value in zip(outlines, outlines.values(), shown, strict=True):
         bright = not np.isfinite(value) or value > 0.6 * limits[1] + 0.4 * limits[0]
         x, y = corners.mean(axis=0)
-        axes.text(
-            x, y, f"{ccd}.{quadrant}", ha="center", va="center", size=size, color=INK if bright else "white"
-        )
+        name = axes.text(x, y, f"{ccd}.{quadrant}", ha="center", va="center", size=size)
+        name.set(color=INK if bright else "white", in_layout=False)
 
 
 def _colours() -> Colormap:

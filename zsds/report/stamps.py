@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from zsds.core.errors import UnusableData
-from zsds.report.drawing import GREY, INK, band_style, label
+from zsds.report.drawing import GREY, INK, band_style, grid_of, label
 from zsds.report.record import FloatArray
 
 MAX_STAMP_BYTES = 4_000_000  # unpacked; a stamp of 63 x 63 has 20 kB
@@ -141,16 +141,14 @@ def is_positive(row: Mapping[str, Any]) -> bool:
 
 def paint_light_curve(figure: Figure, alert: Mapping[str, Any], band_names: Mapping[int, str]) -> None:
     """Detections with errors (hollow when fainter than the reference) and upper limits, by band."""
-    axes = figure.subplots()
+    (axes,) = grid_of(figure, 1, 1, left=0.13, right=0.98, bottom=0.21, top=0.87)
     epochs = light_curve(alert)
     now = number(alert["candidate"], "jd")
     bands = sorted({str(band_names.get(epoch.fid, epoch.fid)) for epoch in epochs})
     axes.axvline(0, color=GREY, lw=0.8, ls=":")
-    for epoch in epochs:
-        _paint_epoch(axes, epoch, now, *band_style(str(band_names.get(epoch.fid, epoch.fid)), bands))
     for band in bands:
-        colour, marker = band_style(band, bands)
-        axes.plot([], [], marker, ms=4, color=colour, label=label(band))
+        members = [epoch for epoch in epochs if str(band_names.get(epoch.fid, epoch.fid)) == band]
+        _paint_band(axes, members, now, band_style(band, bands), label(band))
     axes.invert_yaxis()
     axes.set_xlabel("days from the alert", color=INK)
     axes.set_ylabel("mag")
@@ -158,10 +156,15 @@ def paint_light_curve(figure: Figure, alert: Mapping[str, Any], band_names: Mapp
         axes.legend(ncols=6, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.1, handletextpad=0.2)
 
 
-def _paint_epoch(axes: Axes, epoch: Epoch, now: float, colour: str, marker: str) -> None:
-    days = epoch.jd - now
-    if np.isfinite(epoch.mag):
-        face, err = colour if epoch.is_positive else "white", np.nan_to_num(epoch.mag_err)
-        axes.errorbar(days, epoch.mag, err, fmt=marker, ms=4, color=colour, mfc=face, lw=0.8)
-    elif np.isfinite(epoch.limit):
-        axes.plot(days, epoch.limit, "v", ms=3.5, color=colour, alpha=0.45, mew=0)
+def _paint_band(axes: Axes, epochs: list[Epoch], now: float, style: tuple[str, str], name: str) -> None:
+    colour, marker = style
+    limits = [e for e in epochs if not np.isfinite(e.mag) and np.isfinite(e.limit)]
+    axes.plot(
+        [e.jd - now for e in limits], [e.limit for e in limits], "v", ms=3.5, color=colour, alpha=0.45, mew=0
+    )
+    axes.plot([], [], marker, ms=4, color=colour, label=name)
+    for positive, face in ((True, colour), (False, "white")):
+        seen = [e for e in epochs if np.isfinite(e.mag) and e.is_positive == positive]
+        days, mags = [e.jd - now for e in seen], [e.mag for e in seen]
+        errors = [max(float(np.nan_to_num(e.mag_err)), 0.0) for e in seen]
+        axes.errorbar(days, mags, errors, fmt=marker, ms=4, color=colour, mfc=face, lw=0, elinewidth=0.8)

@@ -249,12 +249,13 @@ def status_lines(quadrants: Table, max_ids: int = 3) -> list[str]:
     found = states(quadrants)
     counts = [f"{found.count(state)} {state}" for state in reversed(STATES) if state in found]
     exposures = len(set(exposure_names(quadrants)))
-    lines = [f"{_counted(len(found), 'quadrant')} of {_counted(exposures, 'exposure')}: {', '.join(counts)}"]
+    lines = [f"{counted(len(found), 'quadrant')} of {counted(exposures, 'exposure')}: {', '.join(counts)}"]
     for trouble in troubles(quadrants):
         named = ", ".join(trouble.ids[:max_ids]) + (", ..." if len(trouble.ids) > max_ids else "")
         lines.append(f"  {trouble.state} {len(trouble.ids)}: {trouble.reason} ({named})")
     return lines
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """``1 quadrant``, ``2 quadrants``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
