@@ -41,6 +41,11 @@ def many_orbits(n, seed=1):
     return table
 
 
+def to_equator():
+    cosine, sine = np.cos(OBLIQUITY), np.sin(OBLIQUITY)
+    return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+
+
 def orbit_of_state(position, velocity, epoch):
     """Elements of a heliocentric equatorial state: textbook vectors, independent of the code tested."""
     turn = np.array(

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from zsds.associate.kepler import GAUSS, Elements
 
-# Sun's mass over the planet's: Mercury, Venus, Earth and Moon, Mars, Jupiter, Saturn, Uranus, Neptune (IAU 2009)
+# Sun's mass over the planet's, Mercury to Neptune, Earth with the Moon (IAU 2009)
 MASS_RATIOS = (6023600.0, 408523.719, 328900.5596, 3098703.59, 1047.348644, 3497.9018, 22902.98, 19412.26)
 STEP_DAYS = 4.0
 MAX_DAYS = 4000.0  # beyond this the elements are too old to be worth it

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zsds.astrometry.polynomial import PlanePolynomial, fit_polynomial, fit_similarity, n_terms
+from zsds.astrometry.polynomial import PlanePolynomial, fit_order, n_terms
 from zsds.astrometry.settings import AstrometrySettings
 
 Points = NDArray[np.float64]
@@ -39,7 +39,12 @@ class Fit:
 
 
 def fit_best_order(
-    points: Points, targets: Points, errors: Points, scale: float, settings: AstrometrySettings
+    points: Points,
+    targets: Points,
+    errors: Points,
+    scale: float,
+    settings: AstrometrySettings,
+    proven: int = 0,
 ) -> Fit:
     """Fit of the order with the lowest Bayesian information criterion.
 
@@ -52,14 +57,15 @@ def fit_best_order(
     scale : float
         Half size of the field, arcsec.
     settings : AstrometrySettings
+    proven : int
+        Order that the pattern needed, tried even if matches are few.
 
     Returns
     -------
     Fit
     """
-    allowed = [
-        k for k in range(1, settings.max_order + 1) if len(points) >= settings.matches_per_term * n_terms(k)
-    ]
+    needed = [2 if k <= proven else settings.matches_per_term for k in range(settings.max_order + 1)]
+    allowed = [k for k in range(1, settings.max_order + 1) if len(points) >= needed[k] * n_terms(k)]
     if not allowed:
         return _clipped_fit(points, targets, errors, 0, scale, settings, None)
     jitter = _clipped_fit(points, targets, errors, allowed[-1], scale, settings, None).jitter
@@ -82,7 +88,7 @@ def _clipped_fit(
     level = jitter or 0.0
     for _ in range(5):
         sigma = np.hypot(errors, level)
-        chosen = _fit(points[used], targets[used], 1 / sigma[used] ** 2, order, scale)
+        chosen = fit_order(points[used], targets[used], 1 / sigma[used] ** 2, order, scale)
         squares = ((targets - chosen(points)) ** 2).sum(axis=1)
         freedom = max(2 * used.sum() - 2 * max(n_terms(order), 2), 1) / (2 * used.sum())
         if jitter is None:
@@ -95,12 +101,6 @@ def _clipped_fit(
     limited = np.minimum(squares / sigma**2, settings.clip_sigma**2)
     bic = float(limited.sum() + 2 * n_terms(order) * np.log(2 * len(points)))
     return Fit(chosen, used, sigma, level, bic, order)
-
-
-def _fit(points: Points, targets: Points, weights: Points, order: int, scale: float) -> PlanePolynomial:
-    if order == 0:
-        return fit_similarity(points, targets, weights, scale)
-    return fit_polynomial(points, targets, weights, order, scale)
 
 
 def common_error(squares: Points, errors: Points) -> float:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from zsds.astrometry.polynomial import PlanePolynomial, fit_polynomial, fit_similarity, n_terms, similarity
+from zsds.astrometry.polynomial import PlanePolynomial, fit_order, n_terms, similarity
 from zsds.astrometry.positions import nearest
 from zsds.astrometry.settings import AstrometrySettings
 from zsds.kernels.match import vote
 
 Points = NDArray[np.float64]
 MAX_REFINED = 4000  # brightest stars that lead to the final radius
+HOPELESS = -4.0  # log odds of a start that richer maps will not save
 MIRRORS = (np.eye(2), np.diag([-1.0, 1.0]))
 
 
@@ -61,6 +62,8 @@ class Pattern:
     orientation : ndarray [2, 2]
         Applied to the stars before ``map``.
     map : PlanePolynomial
+    order : int
+        Of the map; 0 a similarity.
     stars, catalog : ndarray of int64
         Rows of `Patterns` that match.
     expected : float
@@ -73,6 +76,7 @@ class Pattern:
 
     orientation: Points
     map: PlanePolynomial
+    order: int
     stars: NDArray[np.int64]
     catalog: NDArray[np.int64]
     expected: float
@@ -109,16 +113,15 @@ def searches(patterns: Patterns, settings: AstrometrySettings) -> Iterator[Searc
     n, turn = settings.n_bright, np.radians(settings.max_rotation_deg)
     wide = settings.wide_factor
     yield Search(2 * patterns.rough, patterns.rough / patterns.half_size, patterns.rough / patterns.half_size)
-    for n_stars, factor in ((n, 1.5), (n, 5.0), (4 * n, 1.5), (n // 5, 1.5)):
+    for n_stars, factor in ((n, 1.5), (n // 5, 1.5), (n // 2, 5.0), (3 * n, 1.5)):
         yield Search(settings.max_shift_arcsec, turn, settings.max_scale_change, n_stars, factor)
-    for n_stars, factor in ((n // 2, 1.5), (n, 3.0)):
+    for n_stars, factor in ((n // 3, 1.5), (n // 3, 5.0)):
         ranges = settings.max_shift_arcsec * wide, turn * wide, settings.max_scale_change * wide
         yield Search(*ranges, n_stars, factor)
     if settings.try_orientations:
-        for n_stars in (n // 3, n):
-            for mirror in MIRRORS:
-                ranges = settings.max_shift_arcsec, np.pi, settings.max_scale_change
-                yield Search(*ranges, n_stars, 1.5, mirror)
+        for mirror in MIRRORS:
+            ranges = settings.max_shift_arcsec, np.pi, settings.max_scale_change
+            yield Search(*ranges, n // 3, 1.5, mirror)
 
 
 def _starts(patterns: Patterns, search: Search) -> list[PlanePolynomial]:
@@ -152,7 +155,7 @@ def _spread(points: Points, distance: float) -> Points:
 
 
 def _peaks(
-    votes: NDArray[np.float64], angles: Points, scales: Points, patterns: Patterns, n_peaks: int = 6
+    votes: NDArray[np.float64], angles: Points, scales: Points, patterns: Patterns, n_peaks: int = 4
 ) -> list[PlanePolynomial]:
     """Distinct peaks of the votes as similarity maps, highest first."""
     chosen: list[tuple[complex, complex]] = []
@@ -169,10 +172,29 @@ def _peaks(
 
 
 def refine(patterns: Patterns, search: Search, start: PlanePolynomial) -> Pattern | None:
-    """Better map and its matches, by fits with a shrinking radius; None if it falls apart."""
-    stars, current = patterns.stars @ search.orientation.T, start
+    """Better map and its matches, by fits with a shrinking radius; None if it falls apart.
+
+    Few matches allow no distortion at first; once the middle is right a richer map may reach the corners.
+    """
+    found = _anneal(patterns, search, start, 2 * patterns.rough, 8.0)
+    for _ in range(3):
+        hopeless = found is None or (found.log_odds < HOPELESS and len(patterns.stars) > 200)
+        if hopeless or len(found.stars) >= 10 * n_terms(3):
+            break
+        richer = _anneal(patterns, search, found.map, patterns.rough, 2.0)
+        if richer is None or _quality(richer) <= _quality(found):
+            break
+        found = richer
+    return found
+
+
+def _anneal(
+    patterns: Patterns, search: Search, current: PlanePolynomial, first_radius: float, matches_per_term: float
+) -> Pattern | None:
+    stars, order = patterns.stars @ search.orientation.T, 0
     area = 4 * (patterns.half_size + search.shift) ** 2
-    for radius in _radii(patterns):
+    steps = max(2, int(np.ceil(np.log(first_radius / patterns.final) / np.log(1.6))))
+    for radius in np.geomspace(first_radius, patterns.final, steps + 1):
         limit = min(MAX_REFINED, max(30, int(0.25 * area / (np.pi * radius**2))))
         for _ in range(2):
             moved = current(stars[:limit])
@@ -180,24 +202,12 @@ def refine(patterns: Patterns, search: Search, start: PlanePolynomial) -> Patter
             if len(index) < 3:
                 return None
             weights = (1 - np.minimum(distance / radius, 0.999) ** 2) ** 2
-            current = _fit(stars[index], patterns.catalog[neighbour], weights, patterns.half_size)
-    return judge(patterns, search, current)
+            order = max(k for k in range(4) if k == 0 or len(index) >= matches_per_term * n_terms(k))
+            current = fit_order(stars[index], patterns.catalog[neighbour], weights, order, patterns.half_size)
+    return judge(patterns, search, current, order)
 
 
-def _radii(patterns: Patterns) -> NDArray[np.float64]:
-    steps = max(2, int(np.ceil(np.log(2 * patterns.rough / patterns.final) / np.log(1.6))))
-    return np.geomspace(2 * patterns.rough, patterns.final, steps + 1)
-
-
-def _fit(points: Points, targets: Points, weights: Points, scale: float) -> PlanePolynomial:
-    """The richest map that the number of matches supports with many to spare."""
-    for order, needed in ((3, 12), (2, 8), (1, 4)):
-        if len(points) >= needed * n_terms(order):
-            return fit_polynomial(points, targets, weights, order, scale)
-    return fit_similarity(points, targets, weights, scale)
-
-
-def judge(patterns: Patterns, search: Search, current: PlanePolynomial) -> Pattern | None:
+def judge(patterns: Patterns, search: Search, current: PlanePolynomial, order: int) -> Pattern | None:
     """Matches within the final radius, and how many chance alone would give."""
     moved = current(patterns.stars @ search.orientation.T)
     index, neighbour, _ = nearest(moved, patterns.catalog, patterns.final, one_to_one=True)
@@ -214,9 +224,9 @@ def judge(patterns: Patterns, search: Search, current: PlanePolynomial) -> Patte
         subsets.append((-_log_tail(found, mean), found, n_stars, n_catalog, mean))
     _, found, n_stars, n_catalog, mean = max(subsets)
     expected = _chance(moved[:n_stars], patterns.catalog[rows[:n_catalog]], patterns.final, mean)
-    log_odds = -_log_tail(found, expected) - _log_trials(patterns, search)
+    log_odds = -_log_tail(found, expected) - _log_trials(patterns, search, order)
     uneven = _uneven_cells(moved, patterns.catalog[rows], moved[index], low, high)
-    return Pattern(search.orientation, current, index, neighbour, expected, log_odds, uneven)
+    return Pattern(search.orientation, current, order, index, neighbour, expected, log_odds, uneven)
 
 
 def _subsets(n_stars: int, n_catalog: int) -> list[tuple[int, int]]:
@@ -244,13 +254,13 @@ def _log_tail(found: int, expected: float) -> float:
     return (found - expected + found * np.log(expected / found)) / np.log(10)
 
 
-def _log_trials(patterns: Patterns, search: Search) -> float:
-    """Log10 of the independent solutions that a search can come upon."""
+def _log_trials(patterns: Patterns, search: Search, order: int) -> float:
+    """Log10 of the independent solutions that a search can come upon: each free coefficient multiplies them."""
     radius, size = patterns.final, patterns.half_size
     cells = (2 * search.shift / radius) ** 2
     turns = (2 * search.rotation * size / radius + 1) * (2 * search.scale * size / radius + 1)
-    shears = 100.0
-    return float(np.log10(cells * turns * shears))
+    more = 2 * (n_terms(order) - 2) if order else 0
+    return float(np.log10(cells * turns) + more * np.log10(patterns.rough / radius))
 
 
 def _uneven_cells(stars: Points, catalog: Points, matched: Points, low: Points, high: Points) -> int:

@@ -59,6 +59,19 @@ def design(points: NDArray[np.float64], order: int) -> NDArray[np.float64]:
     return matrix.T
 
 
+def fit_order(
+    points: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    order: int,
+    scale: float,
+) -> PlanePolynomial:
+    """`fit_polynomial`, or `fit_similarity` for order 0."""
+    if order == 0:
+        return fit_similarity(points, targets, weights, scale)
+    return fit_polynomial(points, targets, weights, order, scale)
+
+
 def fit_polynomial(
     points: NDArray[np.float64],
     targets: NDArray[np.float64],

@@ -49,7 +49,7 @@ class AstrometrySettings:
     min_matches: int = 4
     min_log_odds: float = 4.0
     max_order: int = 5
-    matches_per_term: float = 4.0
+    matches_per_term: float = 2.2
     clip_sigma: float = 4.0
     fwhm_px: float = 2.5
     max_stars: int = 20000

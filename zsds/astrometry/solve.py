@@ -233,14 +233,18 @@ def _fit_all(
     index, neighbour = pattern.stars, pattern.catalog
     for _ in range(3):
         errors = np.hypot(field_.errors[index], _catalog_errors(field_)[neighbour])
-        fit = fit_best_order(stars[index], patterns.catalog[neighbour], errors, patterns.half_size, settings)
+        fit = fit_best_order(
+            stars[index], patterns.catalog[neighbour], errors, patterns.half_size, settings, pattern.order
+        )
         previous = index
         found, other, _ = nearest(fit.map(stars), patterns.catalog, patterns.final, one_to_one=True)
         if len(found) < 3 or (len(found) == len(previous) and np.array_equal(found, previous)):
             break
         index, neighbour = found, other
     errors = np.hypot(field_.errors[index], _catalog_errors(field_)[neighbour])
-    fit = fit_best_order(stars[index], patterns.catalog[neighbour], errors, patterns.half_size, settings)
+    fit = fit_best_order(
+        stars[index], patterns.catalog[neighbour], errors, patterns.half_size, settings, pattern.order
+    )
     return fit, index, neighbour
 
 

@@ -120,6 +120,8 @@ def _from_arrow(arrow: pa.Table) -> Table:
 
 
 def _arrow_column(column: pa.Array) -> Column:
+    if pa.types.is_null(column.type):
+        return Column(np.full(len(column), np.nan))
     missing = column.is_null().to_numpy(zero_copy_only=False)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return Column(np.array([value or "" for value in column.to_pylist()], dtype=str))

@@ -1,0 +1,102 @@
+"""Solutions of real images against catalogs; skipped where the files are not at hand."""
+
+import io
+import tarfile
+import warnings
+
+import numpy as np
+import pytest
+import sep
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from zsds.astrometry import AstrometrySettings, fit_astrometry, match_positions, moved_to_epoch
+from zsds.catalogs.files import read_catalog
+from zsds.catalogs.mapping import to_declared
+
+
+def quiet_wcs(header):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return WCS(header)
+
+
+def detected(data, mask=None):
+    data = np.ascontiguousarray(data, dtype=np.float32)
+    background = sep.Background(data, mask=mask)
+    found = sep.extract(data - background, 5.0, err=background.globalrms, mask=mask, minarea=5)
+    stars = Table({"x": found["x"], "y": found["y"], "flux": found["flux"]})
+    stars["flux_err"] = background.globalrms * np.sqrt(found["npix"])
+    stars["fwhm"] = 2.355 * np.sqrt((found["a"] ** 2 + found["b"] ** 2) / 2)
+    return stars
+
+
+def hsc_ccds(folder):
+    with tarfile.open(folder / "ccd_source_lists.tar.gz") as archive:
+        for member in archive.getmembers():
+            if member.isfile():
+                with fits.open(io.BytesIO(archive.extractfile(member).read())) as hdus:
+                    table = Table(hdus[1].data)
+                    wcs, mjd = quiet_wcs(hdus[0].header), hdus[0].header["MJD"]
+                stars = Table({"x": table["x"].astype(float), "y": table["y"].astype(float)})
+                stars["x_err"], stars["y_err"] = table["xErr"].astype(float), table["yErr"].astype(float)
+                stars["flux"] = 1 / stars["x_err"]
+                wcs.pixel_shape = (2048, 4176)
+                yield stars, wcs, mjd
+
+
+def test_hsc_lists_and_their_proper_motions(shared_data):
+    folder = shared_data / "astrometry" / "hsc_visit1180"
+    gaia = to_declared(read_catalog(folder / "gaia_refCat.parquet"), "gaia", "hsc")
+    still = gaia.copy()
+    still["pmra"], still["pmdec"], still["parallax"] = 0.0, 0.0, 0.0
+    kept = {True: [], False: []}
+    errors = {True: [], False: []}
+    for stars, guess, mjd in hsc_ccds(folder):
+        for moving, catalog in ((True, gaia), (False, still)):
+            found = fit_astrometry(stars, catalog, guess, mjd)
+            assert found.n_matches >= 14
+            kept[moving].append(found)
+            ra, dec = moved_to_epoch(gaia, mjd)
+            world = found.wcs.all_pix2world(stars["x"], stars["y"], 0)
+            pairs = match_positions(*world, ra, dec, 0.5, one_to_one=True)
+            errors[moving].append(np.median(pairs.distance_arcsec))
+    assert np.median([f.rms_dec for f in kept[True]]) < 0.015
+    assert np.median(errors[True]) < 0.9 * np.median(errors[False])
+    assert np.median(errors[True]) < 0.03
+
+
+def test_decam_cutout(shared_data):
+    folder = shared_data / "astrometry" / "decam_legacypipe_t8"
+    gaia = to_declared(read_catalog(folder / "chunk-05483.fits.gz"), "gaia", "decam")
+    with fits.open(folder / "c4d_171113_060340_ooi_r_ls9.N6.fits.gz") as hdus:
+        image = next(h for h in hdus if h.data is not None)
+        data, header = image.data.astype(np.float32), image.header
+    guess = quiet_wcs(header)
+    guess.pixel_shape = data.shape[::-1]
+    found = fit_astrometry(detected(data), gaia, guess, 58070.2527)
+    assert found.shift_arcsec < 1
+    assert found.n_matches >= 5
+    assert found.rms_ra < 0.1
+
+
+def test_huntsman_frame_with_another_catalog(shared_data):
+    folder = shared_data / "raw_ccd" / "huntsman"
+    catalog = read_catalog(folder / "refcat_skymapper.csv.gz")
+    reference = Table(
+        {"ra": catalog["raj2000"], "dec": catalog["dej2000"], "phot_g_mean_mag": catalog["g_psf"]}
+    )
+    with fits.open(folder / "science_0.fits.gz") as hdus:
+        data, header = hdus[0].data.astype(np.float32), hdus[0].header.copy()
+    guess = quiet_wcs(header)
+    guess.sip = None
+    guess.pixel_shape = data.shape[::-1]
+    found = fit_astrometry(detected(data), reference, guess, 58500.0, AstrometrySettings())
+    assert found.n_matches >= 8
+    assert found.rms_ra < 0.7
+    guess.wcs.crval = guess.wcs.crval + [0.03, -0.02]
+    guess.wcs.set()
+    again = fit_astrometry(detected(data), reference, guess, 58500.0)
+    middle = [np.array(f.wcs.all_pix2world(400, 400, 0)) for f in (found, again)]
+    assert middle[0] == pytest.approx(middle[1], abs=0.5 / 3600)
