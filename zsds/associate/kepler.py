@@ -36,7 +36,7 @@ class Elements:
 
     @classmethod
     def of(cls, orbits: Table) -> "Elements":
-        """Elements of table "orbits"; ``q`` and ``tp_mjd`` count only where ``a`` or the anomaly is unknown."""
+        """Elements of table "orbits"; ``q`` and ``tp_mjd`` count only without ``a`` or anomaly."""
         e, a, epoch = (_column(orbits, name) for name in ("e", "a", "epoch_mjd"))
         with np.errstate(invalid="ignore", divide="ignore"):
             known = np.isfinite(a) & (a != 0) & (np.abs(e - 1) > 1e-9)

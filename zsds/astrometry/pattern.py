@@ -255,7 +255,7 @@ def _log_tail(found: int, expected: float) -> float:
 
 
 def _log_trials(patterns: Patterns, search: Search, order: int) -> float:
-    """Log10 of the independent solutions that a search can come upon: each free coefficient multiplies them."""
+    """Log10 of the independent solutions within a search; each free coefficient multiplies them."""
     radius, size = patterns.final, patterns.half_size
     cells = (2 * search.shift / radius) ** 2
     turns = (2 * search.rotation * size / radius + 1) * (2 * search.scale * size / radius + 1)
