@@ -95,7 +95,7 @@ def test_huntsman_frame_with_another_catalog(shared_data):
     found = fit_astrometry(detected(data), reference, guess, 58500.0, AstrometrySettings())
     assert found.n_matches >= 8
     assert found.rms_ra < 0.7
-    guess.wcs.crval = guess.wcs.crval + [0.03, -0.02]
+    guess.wcs.crval = np.add(guess.wcs.crval, [0.03, -0.02])
     guess.wcs.set()
     again = fit_astrometry(detected(data), reference, guess, 58500.0)
     middle = [np.array(f.wcs.all_pix2world(400, 400, 0)) for f in (found, again)]
