@@ -1,14 +1,10 @@
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-sys.path.insert(0, str(Path(__file__).parent))
-from scenes import PSF, ZERO_POINT, draw, exposure, flux_error, subtraction
-
+from tests.candidates.scenes import PSF, ZERO_POINT, draw, exposure, flux_error, subtraction
 from zsds.candidates import (
     CANDIDATE_FLAG_MEANINGS,
     CandidateFlag,
@@ -295,6 +291,19 @@ def test_trail_is_measured_flagged_and_kept(length, flux, angle, sign):
     assert np.hypot(row["x"] - 65.3, row["y"] - 50.6) < 0.3
     assert row["trail_chi_ratio"] < 0.4
     assert all(has(other, CandidateFlag.REPEATED) for other in table[1:])
+
+
+@pytest.mark.parametrize("distance", [5.0, 7.0])
+def test_two_neighbours_are_no_trail(distance):
+    signal = blank()
+    draw(signal, 60.2, 50.3, 3000)
+    draw(signal, 60.2 + distance, 51.3, 2500)
+    table = find_candidates(*subtraction(signal))
+    assert len(table) == 2
+    for row, flux in zip(table, (3000, 2500), strict=True):
+        assert has(row, CandidateFlag.BLENDED)
+        assert not has(row, CandidateFlag.TRAIL)
+        assert row["flux"] == pytest.approx(flux, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -390,6 +390,7 @@ def _trail_columns(trail: TrailFit | None) -> dict[str, Any]:
         "trail_angle": np.degrees(np.arctan2(trail.uy, trail.ux)) % 180,
         "trail_chi_ratio": trail.chi2 / trail.chi2_point if trail.chi2_point > 0 else np.nan,
         "trail_gain": trail.chi2_point - trail.chi2,
+        "trail_chi": trail.chi2 / max(trail.n_pixels - 5, 1),
     }
 
 

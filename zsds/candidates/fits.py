@@ -110,6 +110,7 @@ class TrailFit:
     uy: float
     chi2: float
     chi2_point: float
+    n_pixels: int
 
 
 def cut_patch(
@@ -311,7 +312,9 @@ def fit_trail(
                 break
         else:
             damping *= 10
-    return TrailFit(flux, best[0] + patch.col, best[1] + patch.row, best[2], best[3], chi2, point[1])
+    n_pixels = int(np.count_nonzero(patch.weight))
+    x, y = best[0] + patch.col, best[1] + patch.row
+    return TrailFit(flux, x, y, best[2], best[3], chi2, point[1], n_pixels)
 
 
 def _draw(patch: Patch, stamp: NDArray[np.float32], line: NDArray) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from zsds.candidates.flags import CandidateFlag as Flag
 from zsds.candidates.settings import CandidateSettings
 
 MIN_TRAIL_GAIN = 25.0  # chi-square a trail must save: five sigma
+MAX_POINT_CHI = 1.5  # of a peak among several that is a point source by itself
 NARROW_SPREAD = -0.5  # of the step to the widened PSF
 MIN_PAIR_LENGTH = 0.8  # pixels; closer lobes cannot be told apart
 SHIFT_LIMIT = 1.5  # pixels between peak and fit
@@ -90,7 +91,10 @@ def _is_dipole(found: Mapping[str, Any], settings: CandidateSettings) -> bool:
 
 
 def _is_trail(found: Mapping[str, Any], settings: CandidateSettings) -> bool:
+    """A line fits better than a point; on a patch of several peaks, where no single point fits either."""
     if "trail_length" not in found or _is_dipole(found, settings):
+        return False
+    if found["nblend"] > 1 and (found["chipsf"] < MAX_POINT_CHI or found["trail_chi"] > found["chipsf"]):
         return False
     return bool(
         found["trail_length"] > settings.min_trail_length
