@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from astropy.coordinates import EarthLocation, get_body_barycentric, get_sun  # noqa: F401
+from astropy.coordinates import EarthLocation, get_body_barycentric
 from astropy.table import Table
+from astropy.time import Time
 
 from zsds.core.camera import Site
 from zsds.sim import asteroids
@@ -23,7 +24,7 @@ def test_drawn_asteroids_stand_where_they_should(near):
     later = asteroids.apparent(orbits, 58493.25 + 1 / 24, SITE)
     rate = np.hypot((later["ra"] - seen["ra"]) * np.cos(np.radians(dec)), later["dec"] - seen["dec"]) * 3600
     if near:
-        assert rate.min() > 60
+        assert np.median(rate) > 200
     else:
         assert np.all((rate > 1) & (rate < 90))
 
@@ -42,10 +43,8 @@ def test_elements_give_back_the_state():
 
 def test_observer_is_at_one_au_and_turns_with_the_earth():
     first, half_day = asteroids.observer(58493.0, SITE), asteroids.observer(58493.5, SITE)
-    centre = [
-        get_body_barycentric("earth", _time(t)) - get_body_barycentric("sun", _time(t))
-        for t in (58493.0, 58493.5)
-    ]
+    times = (_time(58493.0), _time(58493.5))
+    centre = [get_body_barycentric("earth", t) - get_body_barycentric("sun", t) for t in times]
     offsets = [
         (o - c.xyz.to_value("AU")) * 149597870.7 for o, c in zip((first, half_day), centre, strict=True)
     ]
@@ -57,6 +56,4 @@ def test_observer_is_at_one_au_and_turns_with_the_earth():
 
 
 def _time(mjd):
-    from astropy.time import Time
-
     return Time(mjd, format="mjd", scale="utc")

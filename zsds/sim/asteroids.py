@@ -151,7 +151,7 @@ def draw_asteroids(
     position = origin + distance[:, None] * sight
     velocity = _belt_velocity(position, rng)
     if near:  # several km/s across the line of sight
-        velocity += 0.005 * np.cross(sight, rng.normal(0, 1, (n, 3)))
+        velocity += 0.0025 * np.cross(sight, rng.uniform(-1, 1, (n, 3)))
     table = new_table("truth_asteroids", n)
     table["name"] = [f"{'N' if near else 'S'}{k:05d}" for k in range(n)]
     tdb = Time(mjd, format="mjd", scale="utc").tdb.mjd
