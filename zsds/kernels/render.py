@@ -30,6 +30,23 @@ def sample_profile(profile, step, parts, start, pitch, image):
 
 
 @njit(cache=True, nogil=True)
+def pixel_means(fine, cells, finer, out):
+    """Means of fine [n, n] over squares of cells x cells that start every ``finer`` cells."""
+    n = fine.shape[0]
+    m = out.shape[0]
+    sums = np.zeros((n + 1, m))
+    prefix = np.zeros(n + 1)
+    for i in range(n):
+        for j in range(n):
+            prefix[j + 1] = prefix[j] + fine[i, j]
+        for k in range(m):
+            sums[i + 1, k] = sums[i, k] + prefix[k * finer + cells] - prefix[k * finer]
+    for i in range(m):
+        for k in range(m):
+            out[i, k] = (sums[i * finer + cells, k] - sums[i * finer, k]) / cells**2
+
+
+@njit(cache=True, nogil=True)
 def lagrange_weights(t, weights):
     """Weights of samples -1, 0, 1, 2 for cubic interpolation at t in [0, 1)."""
     weights[0] = -t * (t - 1) * (t - 2) / 6

@@ -1,5 +1,8 @@
 """Synthetic skies and nights with their truth."""
 
+from zsds.sim.cameras import shrunken
+from zsds.sim.night import NightSummary, plan_survey, simulate_night
+from zsds.sim.plan import NightSettings
 from zsds.sim.psf import FAMILIES, PsfShape, TabulatedPsf, tabulate_psf, varied_shape
 from zsds.sim.quadrant import Conditions, SimulatedQuadrant, expected_light, render_quadrant
 from zsds.sim.scenes import (
@@ -19,6 +22,8 @@ __all__ = [
     "Conditions",
     "EpochSettings",
     "Epochs",
+    "NightSettings",
+    "NightSummary",
     "PsfShape",
     "Region",
     "SimulatedQuadrant",
@@ -32,8 +37,11 @@ __all__ = [
     "frame_region",
     "frame_wcs",
     "make_sky",
+    "plan_survey",
     "render_quadrant",
+    "shrunken",
     "simple_quadrant",
+    "simulate_night",
     "star_mags",
     "star_positions",
     "tabulate_psf",

@@ -58,7 +58,7 @@ def add_galaxy(
     light = np.empty((4 * half + 1, 4 * half + 1))
     render.sersic_cells(light, half, half, 0.5, form, index, sersic_factor(index), END[index])
     light *= flux / light.sum()
-    stamp = _convolved(light, psf.doubled(x, y, x - column, y - line), psf.radius - radius)[::2, ::2]
+    stamp = _convolved(light, psf.doubled(x, y, x - column, y - line, radius))[::2, ::2]
     rows = slice(max(0, line - box), min(ny, line + box + 1))
     columns = slice(max(0, column - box), min(nx, column + box + 1))
     image[rows, columns] += stamp[
@@ -76,13 +76,10 @@ def _reach(flux: float, size: float, index: float) -> float:
     return float(min(END[index], (np.log(central / FAINTEST) / b) ** index))
 
 
-def _convolved(light: NDArray[np.float64], kernel: NDArray[np.float64], cut: int) -> NDArray[np.float32]:
-    """Full convolution on the half-pixel grid, kernel trimmed by ``cut`` pixels a side at equal sum."""
-    if cut:
-        total = kernel.sum()
-        kernel = kernel[2 * cut : -2 * cut, 2 * cut : -2 * cut]
-        kernel = kernel * (total / kernel.sum())
+def _convolved(light: NDArray[np.float64], kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Full convolution on the half-pixel grid; what the kernel's cut lost is given back."""
+    kernel = kernel * np.float32(4 / kernel.sum())
     n = light.shape[0] + kernel.shape[0] - 1
     size = next_fast_len(n, real=True)
-    product = rfft2(light.astype(np.float32), (size, size)) * rfft2(kernel.astype(np.float32), (size, size))
+    product = rfft2(light.astype(np.float32), (size, size)) * rfft2(kernel, (size, size))
     return irfft2(product, (size, size))[:n, :n]

@@ -148,11 +148,9 @@ def _sampled(
     fine = np.empty((n, n))
     profile = _radial_profile(shape.family, shape.beta)
     render.sample_profile(profile, PROFILE_STEP, _parts(shape, *at), start, 1 / cells, fine)
-    total = np.zeros((n + 1, n + 1))
-    np.cumsum(np.cumsum(fine, axis=0), axis=1, out=total[1:, 1:])
-    low = np.arange(side * oversampling) * finer
-    rows = total[low + cells] - total[low]
-    return (rows[:, low + cells] - rows[:, low]) / cells**2
+    core = np.empty((side * oversampling, side * oversampling))
+    render.pixel_means(fine, cells, finer, core)
+    return core
 
 
 @dataclass(frozen=True)
@@ -198,19 +196,25 @@ class TabulatedPsf:
 
         The star sits at (dx, dy) pixels from the centre of the stamp's middle pixel, up to one pixel off.
         """
-        terms = self._terms(x, y)
-        stamp = np.empty((self.size, self.size), dtype=np.float32)
-        render.interpolate_stamp(self.tables, terms, float(dx), float(dy), self.radius, stamp)
-        return stamp
+        return self._stamp(self._terms(x, y), dx, dy, self.radius)
 
-    def doubled(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
-        """PSF at steps of half a pixel [2 size - 1, 2 size - 1]; its sum is about 4."""
-        out = np.empty((2 * self.size - 1, 2 * self.size - 1), dtype=np.float32)
-        out[::2, ::2] = self.at(x, y, dx, dy)
-        out[1::2, ::2] = self.at(x, y, dx, dy - 0.5)[:-1]
-        out[::2, 1::2] = self.at(x, y, dx - 0.5, dy)[:, :-1]
-        out[1::2, 1::2] = self.at(x, y, dx - 0.5, dy - 0.5)[:-1, :-1]
+    def doubled(
+        self, x: float, y: float, dx: float = 0.0, dy: float = 0.0, radius: int | None = None
+    ) -> NDArray[np.float32]:
+        """PSF at steps of half a pixel [4 radius + 1, 4 radius + 1]; its sum is about 4."""
+        radius = self.radius if radius is None else radius
+        terms = self._terms(x, y)
+        out = np.empty((4 * radius + 1, 4 * radius + 1), dtype=np.float32)
+        out[::2, ::2] = self._stamp(terms, dx, dy, radius)
+        out[1::2, ::2] = self._stamp(terms, dx, dy - 0.5, radius)[:-1]
+        out[::2, 1::2] = self._stamp(terms, dx - 0.5, dy, radius)[:, :-1]
+        out[1::2, 1::2] = self._stamp(terms, dx - 0.5, dy - 0.5, radius)[:-1, :-1]
         return out
+
+    def _stamp(self, terms: NDArray[np.float64], dx: float, dy: float, radius: int) -> NDArray[np.float32]:
+        stamp = np.empty((2 * radius + 1, 2 * radius + 1), dtype=np.float32)
+        render.interpolate_stamp(self.tables, terms, float(dx), float(dy), radius, stamp)
+        return stamp
 
     def noise_pixels(self, x: float, y: float) -> float:
         """1 / sum(P**2): the pixels whose sky noise a matched filter gathers, star on a pixel centre."""

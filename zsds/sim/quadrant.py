@@ -162,15 +162,24 @@ def render_quadrant(
 
 
 def expected_light(
-    sky: Sky, wcs: WCS, shape: tuple[int, int], psf: TabulatedPsf, conditions: Conditions
+    sky: Sky,
+    wcs: WCS,
+    shape: tuple[int, int],
+    psf: TabulatedPsf,
+    conditions: Conditions,
+    with_snr: bool = True,
 ) -> tuple[NDArray[np.float32], Table]:
-    """Expected electrons [ny, nx] of everything in a sky (no sky background), and its ``truth_sources``."""
+    """Expected electrons [ny, nx] of everything in a sky (no sky background), and its ``truth_sources``.
+
+    Without ``with_snr`` the ideal signal-to-noise ratios stay NaN and saturation is judged by the flux.
+    """
     image = np.zeros(shape, dtype=np.float32)
     points = on_quadrant(point_sources(sky, conditions), wcs, shape, psf, conditions)
     galaxies = on_quadrant(galaxy_sources(sky, conditions), wcs, shape, psf, conditions)
     add_points(image, psf, np.stack([points["x"], points["y"], points["flux"]], axis=1))
     _add_galaxies(image, psf, wcs, galaxies, sky)
-    return image, _judged(vstack([points, galaxies], metadata_conflicts="silent"), image, psf, conditions)
+    sources = vstack([points, galaxies], metadata_conflicts="silent")
+    return image, _judged(sources, image, psf, conditions, with_snr)
 
 
 def add_points(image: NDArray[np.float32], psf: TabulatedPsf, stars: NDArray[np.float64]) -> None:
@@ -295,16 +304,20 @@ def _add_galaxies(image: NDArray[np.float32], psf: TabulatedPsf, wcs: WCS, sourc
         add_galaxy(image, psf, place, float(source["flux"]), form, float(galaxy["sersic_n"]))
 
 
-def _judged(sources: Table, light: NDArray[np.float32], psf: TabulatedPsf, conditions: Conditions) -> Table:
+def _judged(
+    sources: Table, light: NDArray[np.float32], psf: TabulatedPsf, conditions: Conditions, with_snr: bool
+) -> Table:
     """Sources whose centres lie on the quadrant, with their ideal S/N and whether they saturate."""
     ny, nx = light.shape
     x, y = np.asarray(sources["x"]), np.asarray(sources["y"])
     sources = sources[(x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)]
-    variance = light + np.float32(conditions.sky_level + conditions.read_noise**2)
-    stars = np.stack([sources["x"], sources["y"], sources["flux"]], axis=1).astype(np.float64)
-    snr, peak = np.zeros(len(sources)), np.zeros(len(sources))
-    render.matched_snr(variance, psf.tables, psf.powers, psf.frame, stars, snr, peak)
     galaxy = np.asarray(sources["kind"]) == "galaxy"
+    snr, peak = np.full(len(sources), np.nan), sources["flux"] * psf.envelope[0]
+    if with_snr:
+        variance = light + np.float32(conditions.sky_level + conditions.read_noise**2)
+        stars = np.stack([sources["x"], sources["y"], sources["flux"]], axis=1).astype(np.float64)
+        peak = np.zeros(len(sources))
+        render.matched_snr(variance, psf.tables, psf.powers, psf.frame, stars, snr, peak)
     sources["snr"] = np.where(galaxy, np.nan, snr)
-    sources["saturated"] = ~galaxy & (peak + conditions.sky_level >= conditions.saturation)
+    sources["saturated"] = ~galaxy & (np.asarray(peak) + conditions.sky_level >= conditions.saturation)
     return sources
