@@ -110,3 +110,22 @@ def test_missing_and_damaged_metrics(store):
     store.save_json("science_metrics", ID, {}).write_text("{")
     with pytest.raises(BadInput, match="JSON"):
         store.load_json("science_metrics", ID)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from tests.io.test_images import ID, make_exposure
+from zsds.io.store import Store
+with Store.open(Path(sys.argv[1])).unit("killed") as staging:
+    staging.save_exposure("science", ID, make_exposure())
+    os._exit(9)
+"""
+
+
+def test_a_killed_process_leaves_only_staging(store):
+    result = subprocess.run([sys.executable, "-c", KILLED, str(store.root)], check=False)
+    assert result.returncode == 9
+    assert not (store.root / "sci").exists()
+    assert len(store.clean_staging()) == 1
+    assert list((store.root / STAGING).iterdir()) == []

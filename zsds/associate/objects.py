@@ -87,6 +87,15 @@ def nearest(
     return within
 
 
+def separation_arcsec(
+    ra: ArrayLike, dec: ArrayLike, other_ra: ArrayLike, other_dec: ArrayLike
+) -> NDArray[np.float64]:
+    """Angle [n] between positions [n] and others [n], all in degrees; exact also for tiny angles."""
+    length = np.linalg.norm(unit_vectors(ra, dec) - unit_vectors(other_ra, other_dec), axis=-1)
+    separation: NDArray[np.float64] = np.degrees(2 * np.arcsin(np.minimum(length / 2, 1))) * 3600
+    return separation
+
+
 def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
     """Unit vectors [n, 3] of positions in degrees."""
     lon = np.radians(np.atleast_1d(np.asarray(ra, dtype=float)))

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from zsds.associate.history import DAYS, MIN_SNR, Epoch, History, assemble_histories
 from zsds.associate.objects import RADIUS_ARCSEC
 from zsds.core.tables import check_table
-from zsds.db.rows import put, storable
+from zsds.db.rows import put
 from zsds.db.schema import coverage as coverage_table
 from zsds.db.schema import coverage_cells, packets
 from zsds.db.schema import detections as detection_table
@@ -98,7 +98,7 @@ def _rows(detections: Table, records: Sequence[Mapping[str, Any]] | None) -> lis
     columns = {name: detections[name].tolist() for name in detections.colnames}
     columns["ipix"] = healpix_index(columns["ra"], columns["dec"]).tolist() if len(detections) else []
     columns["object_id"] = [name or None for name in columns["object_id"]]
-    columns["record"] = [storable(record) for record in records] if records else [None] * len(detections)
+    columns["record"] = list(records) if records else [None] * len(detections)
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 

@@ -1,14 +1,17 @@
 """Writing rows so that doing it twice is doing it once, on SQLite and PostgreSQL alike."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
+PARAMETERS = 5000  # bound in one query; databases take some ten thousand
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def put(connection: Connection, table: sa.Table, rows: Iterable[Row], keys: Sequence[str]) -> None:
@@ -32,12 +35,24 @@ def add(connection: Connection, table: sa.Table, rows: Iterable[Row], keys: Sequ
         connection.execute(insert.on_conflict_do_nothing(index_elements=list(keys)), rows)
 
 
+def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
+    """Lists short enough to be bound in one query."""
+    values = list(values)
+    for start in range(0, len(values), PARAMETERS):
+        yield values[start : start + PARAMETERS]
+
+
 def _insert(connection: Connection, table: sa.Table) -> Any:
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 def storable(value: Any) -> Any:
     """NumPy scalars and arrays as Python's own; numbers that are not finite as null."""
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         return {str(key): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -10,7 +10,7 @@ from astropy.time import Time
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from zsds.associate.objects import RADIUS_ARCSEC, Association, associate_objects, nearest
+from zsds.associate.objects import RADIUS_ARCSEC, Association, associate_objects, separation_arcsec
 from zsds.core.ids import JD_MINUS_MJD
 from zsds.db.history import save_detections
 from zsds.db.objects import (
@@ -127,14 +127,13 @@ def _kept_names(
     before = names_of(connection, candidates["candid"].tolist())
     objects = objects_named(connection, before.values())
     objects = objects[objects["designation"] == ""]
-    position = {row["id"]: row for row in objects}
-    for i, candid in enumerate(candidates["candid"].tolist()):
-        there = position.get(before.get(candid, ""))
-        if there is None or moving[i]:
-            continue
-        row = candidates[i]
-        if nearest(row["ra"], row["dec"], there["ra"], there["dec"], radius_arcsec)[0] == 0:
-            names[i] = there["id"]
+    position = {name: row for row, name in enumerate(objects["id"].tolist())}
+    had = np.array([position.get(before.get(candid, ""), -1) for candid in candidates["candid"].tolist()])
+    again = np.flatnonzero((had >= 0) & ~moving)
+    there, here = objects[had[again]], candidates[again]
+    apart = separation_arcsec(here["ra"], here["dec"], there["ra"], there["dec"])
+    still = apart <= radius_arcsec
+    names[again[still]] = there["id"][still]
     return names
 
 
