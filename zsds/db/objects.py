@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from zsds.core.ids import object_name
 from zsds.core.tables import new_table
-from zsds.db.rows import add, put
+from zsds.db.rows import add, in_parts, put
 from zsds.db.schema import detections, object_counters, packets
 from zsds.db.schema import objects as object_table
 from zsds.db.sky import healpix_index, rows_near
@@ -30,10 +30,10 @@ def objects_near(connection: Connection, ra: ArrayLike, dec: ArrayLike, radius_a
 
 def objects_named(connection: Connection, names: Iterable[str]) -> Table:
     """Table ``objects`` of the given names, as far as they exist."""
-    query = (
-        sa.select(object_table).where(object_table.c.id.in_(sorted(set(names)))).order_by(object_table.c.id)
-    )
-    return _table(connection.execute(query).mappings().all())
+    rows: list[Any] = []
+    for part in in_parts(sorted(set(names))):
+        rows += connection.execute(sa.select(object_table).where(object_table.c.id.in_(part))).mappings()
+    return _table(rows)
 
 
 def moving_objects(connection: Connection, designations: Iterable[str]) -> dict[str, str]:
@@ -45,9 +45,12 @@ def moving_objects(connection: Connection, designations: Iterable[str]) -> dict[
 
 def names_of(connection: Connection, candids: Sequence[int]) -> dict[int, str]:
     """Object names that detections have already."""
-    wanted = sa.and_(detections.c.candid.in_(list(candids)), detections.c.object_id.is_not(None))
-    query = sa.select(detections.c.candid, detections.c.object_id).where(wanted)
-    return {row.candid: row.object_id for row in connection.execute(query)}
+    found: dict[int, str] = {}
+    named = sa.select(detections.c.candid, detections.c.object_id).where(detections.c.object_id.is_not(None))
+    for part in in_parts(candids):
+        rows = connection.execute(named.where(detections.c.candid.in_(part)))
+        found |= {row.candid: row.object_id for row in rows}
+    return found
 
 
 def lock_names(connection: Connection, year: int) -> None:
@@ -88,8 +91,12 @@ def add_packets(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 
 
 def _published(connection: Connection, candids: Sequence[int]) -> list[int]:
-    wanted = sa.and_(packets.c.candid.in_(list(candids)), packets.c.published)
-    return list(connection.scalars(sa.select(packets.c.candid).where(wanted)))
+    published = sa.select(packets.c.candid).where(packets.c.published)
+    return [
+        candid
+        for part in in_parts(candids)
+        for candid in connection.scalars(published.where(packets.c.candid.in_(part)))
+    ]
 
 
 def packets_of(
@@ -106,7 +113,8 @@ def packets_of(
 
 def mark_published(connection: Connection, candids: Sequence[int]) -> None:
     """Record that packets went out."""
-    connection.execute(packets.update().where(packets.c.candid.in_(list(candids))).values(published=True))
+    for part in in_parts(candids):
+        connection.execute(packets.update().where(packets.c.candid.in_(part)).values(published=True))
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
