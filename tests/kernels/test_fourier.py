@@ -1,6 +1,14 @@
 import numpy as np
 
-from zsds.kernels.fourier import add_corner, add_spectra, fill_bad, shift_variance, subtract_spectra
+from zsds.kernels.fourier import (
+    add_corner,
+    add_spectra,
+    fill_bad,
+    finish_score,
+    rescale,
+    shift_variance,
+    subtract_spectra,
+)
 
 
 def test_spectra_against_numpy():
@@ -40,8 +48,30 @@ def test_fill_takes_data_and_variance_of_the_model():
     data, variance = np.ones((3, 4), np.float32), np.full((3, 4), 2, np.float32)
     good = np.ones((3, 4), bool)
     good[1, 2] = False
-    fill_bad(
-        data, good, np.full((3, 4), 9, np.float32), np.float32(0), variance, np.full((3, 4), 5, np.float32)
-    )
+    model = np.zeros((3, 4), np.float32)
+    model[2, 3] = 9
+    fill_bad(data, variance, good, model, np.full((3, 4), 5, np.float32), 1)
     assert data[1, 2] == 9 and variance[1, 2] == 5
     assert data.sum() == 11 + 9 and variance.sum() == 22 + 5
+
+
+def test_score_is_divided_by_its_noise():
+    tile = np.arange(80, dtype=np.float32).reshape(8, 10)
+    variance, score = np.full((3, 5), 4, np.float32), np.empty((3, 5), np.float32)
+    undefined = np.zeros((3, 5), bool)
+    undefined[0, 1], variance[2, 2] = True, 0
+    finish_score(tile, 2, np.array([[1, 3], [1, 3]], np.float32), undefined, variance, score)
+    assert np.isnan(score[0, 1]) and np.isnan(score[2, 2]) and np.isnan(variance[2, 2])
+    assert score[1, 0] == tile[3, 2] / 2
+    np.testing.assert_allclose(variance[1], 2 / np.array([1.2, 1.6, 2.0, 2.4, 2.8]), rtol=1e-6)
+
+
+def test_factors_are_linear_between_cells_and_constant_beyond():
+    score, error = np.ones((9, 11), np.float32), np.ones((9, 11), np.float32)
+    rows, cols = np.array([2.0, 6.0]), np.array([1.0, 5.0, 9.0])
+    factors = np.array([[1, 2, 4], [3, 4, 6]], np.float32)
+    rescale(score, error, rows, cols, factors)
+    assert error[0, 0] == 1 and error[8, 10] == 6 and error[4, 3] == 2.5 and error[2, 7] == 3
+    np.testing.assert_allclose(score, 1 / error, rtol=1e-6)
+    rescale(score, error, np.array([4.0]), np.array([5.0]), np.array([[2]], np.float32))
+    assert error[8, 10] == 12

@@ -50,26 +50,71 @@ def shift_variance(tile, margin, var_x, var_y, out):
 
 
 @njit(cache=True, nogil=True)
-def fill_bad(data, good, model, floor_variance, variance, model_variance):
-    """Where not ``good``, take data and variance from the model, in place; variance at least the floor."""
-    for i in range(data.shape[0]):
-        for j in range(data.shape[1]):
+def fill_bad(data, variance, good, model, model_variance, moved):
+    """Where not ``good``, take data and variance from the model, in place.
+
+    The model stands ``moved`` pixels to the upper right, wrapped around.
+    """
+    ny, nx = data.shape
+    for i in range(ny):
+        for j in range(nx):
             if not good[i, j]:
-                data[i, j] = model[i, j]
-                variance[i, j] = max(model_variance[i, j], floor_variance)
+                data[i, j] = model[(i + moved) % ny, (j + moved) % nx]
+                variance[i, j] = model_variance[i, j]
 
 
 @njit(cache=True, nogil=True)
-def divide_score(score, variance, undefined, out, sigma):
-    """``out = score / sqrt(variance)`` and ``sigma``, that root; NaN where undefined or not positive."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
+def finish_score(tile, margin, norms, undefined, variance, score):
+    """Significance of a point source in every pixel, and its flux error in place of ``variance``.
+
+    ``tile`` is the score before it is divided by its noise, with ``margin`` more pixels at the lower ends;
+    ``norms`` [2, 2] what a source of flux 1 gives at the corners. NaN where undefined or without variance.
+    """
+    ny, nx = score.shape
+    for i in range(ny):
+        v = np.float32((i + 0.5) / ny)
+        left = norms[0, 0] * (1 - v) + norms[1, 0] * v
+        right = norms[0, 1] * (1 - v) + norms[1, 1] * v
+        for j in range(nx):
             if undefined[i, j] or not variance[i, j] > 0:
-                out[i, j] = np.nan
-                sigma[i, j] = np.nan
-            else:
-                sigma[i, j] = np.sqrt(variance[i, j])
-                out[i, j] = score[i, j] / sigma[i, j]
+                score[i, j] = np.nan
+                variance[i, j] = np.nan
+                continue
+            u = np.float32((j + 0.5) / nx)
+            noise = np.sqrt(variance[i, j])
+            score[i, j] = tile[i + margin, j + margin] / noise
+            variance[i, j] = noise / (left * (1 - u) + right * u)
+
+
+@njit(cache=True, nogil=True)
+def rescale(score, error, rows, cols, factors):
+    """Divide ``score`` and multiply ``error`` by factors, in place.
+
+    ``factors`` [my, mx] hold at pixel rows ``rows`` and columns ``cols``, linear between and constant beyond.
+    """
+    across = np.empty((rows.size, score.shape[1]), np.float32)
+    for j in range(score.shape[1]):
+        k = 0
+        while k < cols.size - 2 and cols[k + 1] <= j:
+            k += 1
+        for m in range(rows.size):
+            if cols.size == 1:
+                across[m, j] = factors[m, 0]
+                continue
+            u = min(max((j - cols[k]) / (cols[k + 1] - cols[k]), 0.0), 1.0)
+            across[m, j] = factors[m, k] * (1 - u) + factors[m, k + 1] * u
+    k = 0
+    for i in range(score.shape[0]):
+        while k < rows.size - 2 and rows[k + 1] <= i:
+            k += 1
+        v = np.float32(0)
+        if rows.size > 1:
+            v = np.float32(min(max((i - rows[k]) / (rows[k + 1] - rows[k]), 0.0), 1.0))
+        above = min(k + 1, rows.size - 1)
+        for j in range(score.shape[1]):
+            factor = across[k, j] * (1 - v) + across[above, j] * v
+            score[i, j] /= factor
+            error[i, j] *= factor
 
 
 @njit(cache=True, nogil=True)

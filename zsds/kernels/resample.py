@@ -107,7 +107,12 @@ def sample_lanczos(
                     out_lost[row, col] = 9
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, inline="always")
+def _spline_line(line, j, w0, w1, w2, w3):
+    return w0 * line[j - 1] + w1 * line[j] + w2 * line[j + 1] + w3 * line[j + 2]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
 def sample_spline(
     coefficients, variance, mask, xs, ys, areas, step, outside_bits, out, out_variance, out_mask
 ):
@@ -117,8 +122,9 @@ def sample_spline(
     linear between input pixels, times area: the noise power at low spatial frequencies.
     """
     ny, nx = coefficients.shape
-    wx = np.empty(4, np.float32)
-    wy = np.empty(4, np.float32)
+    one, sixth, two_thirds, half = np.float32(1), np.float32(1 / 6), np.float32(2 / 3), np.float32(0.5)
+    two = np.float32(2)
+    zero = np.float32(0)
     for row in range(out.shape[0]):
         position = row / step
         node_row = min(int(position), xs.shape[0] - 2)
@@ -129,40 +135,38 @@ def sample_spline(
             y0 = ys[node_row, node] * (1 - up) + ys[node_row + 1, node] * up
             y1 = ys[node_row, node + 1] * (1 - up) + ys[node_row + 1, node + 1] * up
             area = np.float32(areas[node_row, node] * (1 - up) + areas[node_row + 1, node] * up)
-            for k in range(min(step, out.shape[1] - node * step)):
-                col = node * step + k
-                x = x0 + (x1 - x0) * k / step
-                y = y0 + (y1 - y0) * k / step
+            slope_x, slope_y = (x1 - x0) / step, (y1 - y0) / step
+            for col in range(node * step, min(node * step + step, out.shape[1])):
+                x = x0 + slope_x * (col - node * step)
+                y = y0 + slope_y * (col - node * step)
                 if not (x >= 1 and x < nx - 2 and y >= 1 and y < ny - 2):
-                    out[row, col] = 0
-                    out_variance[row, col] = 0
+                    out[row, col] = zero
+                    out_variance[row, col] = zero
                     out_mask[row, col] = outside_bits
                     continue
-                j0 = int(x)
-                i0 = int(y)
-                t = np.float32(x - j0)
-                s = np.float32(1) - t
-                wx[0] = s * s * s / 6
-                wx[1] = np.float32(2 / 3) - t * t * (2 - t) / 2
-                wx[2] = np.float32(2 / 3) - s * s * (2 - s) / 2
-                wx[3] = t * t * t / 6
-                u = np.float32(y - i0)
-                s = np.float32(1) - u
-                wy[0] = s * s * s / 6
-                wy[1] = np.float32(2 / 3) - u * u * (2 - u) / 2
-                wy[2] = np.float32(2 / 3) - s * s * (2 - s) / 2
-                wy[3] = u * u * u / 6
-                total = np.float32(0)
-                for i in range(4):
-                    line = np.float32(0)
-                    for j in range(4):
-                        line += wx[j] * coefficients[i0 + i - 1, j0 + j - 1]
-                    total += wy[i] * line
+                j = int(x)
+                i = int(y)
+                t = np.float32(x - j)
+                s = one - t
+                wx0 = s * s * s * sixth
+                wx1 = two_thirds - t * t * (two - t) * half
+                wx2 = two_thirds - s * s * (two - s) * half
+                wx3 = t * t * t * sixth
+                u = np.float32(y - i)
+                v = one - u
+                wy0 = v * v * v * sixth
+                wy1 = two_thirds - u * u * (two - u) * half
+                wy2 = two_thirds - v * v * (two - v) * half
+                wy3 = u * u * u * sixth
+                total = wy0 * _spline_line(coefficients[i - 1], j, wx0, wx1, wx2, wx3)
+                total += wy1 * _spline_line(coefficients[i], j, wx0, wx1, wx2, wx3)
+                total += wy2 * _spline_line(coefficients[i + 1], j, wx0, wx1, wx2, wx3)
+                total += wy3 * _spline_line(coefficients[i + 2], j, wx0, wx1, wx2, wx3)
                 out[row, col] = total * area
-                low = variance[i0, j0] * (1 - t) + variance[i0, j0 + 1] * t
-                high = variance[i0 + 1, j0] * (1 - t) + variance[i0 + 1, j0 + 1] * t
-                out_variance[row, col] = (low * (1 - u) + high * u) * area
-                out_mask[row, col] = mask[i0, j0] | mask[i0, j0 + 1] | mask[i0 + 1, j0] | mask[i0 + 1, j0 + 1]
+                low = variance[i, j] * s + variance[i, j + 1] * t
+                high = variance[i + 1, j] * s + variance[i + 1, j + 1] * t
+                out_variance[row, col] = (low * v + high * u) * area
+                out_mask[row, col] = mask[i, j] | mask[i, j + 1] | mask[i + 1, j] | mask[i + 1, j + 1]
 
 
 @njit(cache=True, nogil=True)

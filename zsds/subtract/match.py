@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
-from scipy.fft import irfft2, rfft2
+from scipy.fft import irfft2, next_fast_len, rfft2
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
@@ -22,7 +22,7 @@ from zsds.subtract.zogy import centred
 class MatchSettings:
     """How stars tie the reference to the science image."""
 
-    max_stars: int = 400  # brightest isolated stars, spread over the image
+    max_stars: int = 300  # brightest isolated stars, spread over the image
     min_stars: int = 8  # fewer leave flux scale and registration at what the calibration says
     min_snr: float = 30.0  # of a star in each image
     radius: int = 9  # half size of the fitted stamp, pixels
@@ -253,15 +253,17 @@ def _fit_star(
     reach = settings.radius + 1 + half
     cut = (slice(y - reach, y + reach + 1), slice(x - reach, x + reach + 1))
     size = 2 * reach + 1
-    psf_n, psf_r = rfft2(centred(science.psf.at(x, y), size)), rfft2(centred(reference.psf.at(x, y), size))
+    length = next_fast_len(size, real=True)
+    psf_n, psf_r = (rfft2(centred(psf.at(x, y), length)) for psf in (science.psf, reference.psf))
+    square = (length, length)
     spectra = [
-        rfft2(np.where(is_defect(e.mask[cut]) | ~np.isfinite(e.data[cut]), 0, e.data[cut])) * other
+        rfft2(np.where(is_defect(e.mask[cut]) | ~np.isfinite(e.data[cut]), 0, e.data[cut]), square) * other
         for e, other in ((science, psf_r), (reference, psf_n))
     ]
     core = slice(half + 1, size - half - 1)
-    a, b = (irfft2(spectrum, (size, size))[core, core] for spectrum in spectra)
+    a, b = (irfft2(spectrum, square)[core, core] for spectrum in spectra)
     ratio, dx, dy = _solve(a, spectra[1], core, (0.0, 0.0))
-    if np.hypot(dx, dy) < settings.max_shift:
+    if 0.03 < np.hypot(dx, dy) < settings.max_shift:
         ratio, dx, dy = _solve(a, spectra[1], core, (dx, dy))
     if not ratio > 0:
         return None
@@ -285,7 +287,7 @@ def _solve(
     radius = a.shape[0] // 2
     use = np.hypot(*np.indices(a.shape) - radius) <= radius
     design = np.stack([*(plane[use] for plane in planes), np.ones(use.sum())], axis=1).astype(float)
-    solution, *_ = np.linalg.lstsq(design, a[use].astype(float), rcond=None)
+    solution = np.linalg.lstsq(design.T @ design, design.T @ a[use].astype(float), rcond=None)[0]
     ratio = float(solution[0])
     if not ratio > 0:
         return 0.0, 0.0, 0.0

@@ -47,6 +47,20 @@ def find_coverage(science: Exposure, reference: Exposure) -> Coverage:
     return Coverage(known_n, known_r, both)
 
 
+def find_undefined(coverage: Coverage) -> NDArray[np.bool_]:
+    """No reference, or the pixel and all four that are two away are filled: nothing to say there."""
+    filled = ~coverage.both
+    wide = filled.copy()
+    for axis in (0, 1):
+        for shift in (-2, 2):
+            moved = np.roll(filled, shift, axis)
+            edge = (slice(None),) * axis + (slice(0, 2) if shift > 0 else slice(-2, None),)
+            moved[edge] = True
+            wide &= moved
+    undefined: NDArray[np.bool_] = wide | ~coverage.reference
+    return undefined
+
+
 def sky_variances(
     variance: NDArray, known: NDArray[np.bool_], xs: NDArray, ys: NDArray, reach: float
 ) -> NDArray:
@@ -63,11 +77,13 @@ def sky_variances(
 
 
 def sky_difference(
-    science: NDArray, reference: NDArray, both: NDArray[np.bool_], flux_scale: float, cell: int
+    science: NDArray, reference: NDArray, both: NDArray[np.bool_], flux_scale: float, noise: float, cell: int
 ) -> NDArray[np.float32] | None:
     """Smooth difference of the two backgrounds, electrons; None where the image is too small or bare.
 
-    Clipped medians of science - scale * reference in cells, median-filtered, with a spline between.
+    Clipped medians of science - scale * reference in cells, median-filtered, with a spline between. Only
+    pixels where the reference shows less than ``noise`` (one standard deviation of the science sky) count:
+    starlight spreads differently in the two and would lean on the median.
     """
     ny, nx = science.shape
     counts = [max(1, round(n / cell)) for n in (ny, nx)]
@@ -83,10 +99,10 @@ def sky_difference(
             step = 3 if (rows.stop - rows.start) > 30 else 1
             good = both[rows, cols][::step, ::step]
             if good.sum() > 100:
-                delta = (
-                    science[rows, cols][::step, ::step] - flux_scale * reference[rows, cols][::step, ::step]
-                )
-                levels[i, j] = _clipped_median(delta[good])
+                constant = flux_scale * reference[rows, cols][::step, ::step][good]
+                delta = science[rows, cols][::step, ::step][good] - constant
+                bare = np.abs(constant - np.median(constant)) <= noise
+                levels[i, j] = _clipped_median(delta[bare] if bare.sum() > 50 else delta)
     if not np.isfinite(levels).any():
         return None
     levels[~np.isfinite(levels)] = np.nanmedian(levels)
@@ -109,23 +125,40 @@ def _spline_shares(centres: NDArray, n: int) -> NDArray[np.float32]:
 def make_planes(
     science: Exposure, reference: Exposure, coverage: Coverage, background: NDArray | None, curvature: float
 ) -> Planes:
-    """Arrays ready for the transforms: background removed, unknown pixels zero, interpolation noise added."""
-    zero = np.float32(0)
-    data = science.data if background is None else science.data - background
+    """Arrays ready for the transforms: background removed, unknown pixels zero, interpolation noise added.
+
+    ``background`` is used up.
+    """
     known = coverage.reference
-    reference_data = np.where(known, reference.data, zero)
-    variance = np.where(known, reference.variance, zero)
-    reference_variance = np.empty_like(variance)
+    usable = coverage.science & known
+    if background is None:
+        data = _zeroed(science.data, usable)
+    else:
+        data = np.subtract(science.data, background, out=background)
+        data[~usable] = 0
+    reference_data = _zeroed(reference.data, known)
+    reference_variance = np.empty_like(reference_data)
+    variance = _zeroed(reference.variance, known)
     add_curvature_variance(reference_data, variance, np.float32(curvature), reference_variance)
-    reference_variance *= known
-    measured = coverage.both | ~known
+    if not known.all():
+        reference_variance[~known] = 0
     return Planes(
-        np.where(coverage.science & known, data, zero),
+        data,
         reference_data,
-        np.where(coverage.science, science.variance, zero),
+        _zeroed(science.variance, coverage.science),
         reference_variance,
-        measured,
+        coverage.both | ~known,
+        find_undefined(coverage),
     )
+
+
+def _zeroed(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The array itself where all is known, else a copy with zeros where it is not."""
+    if known.all():
+        return values
+    copy = values.copy()
+    copy[~known] = 0
+    return copy
 
 
 def _clipped_median(values: NDArray) -> float:

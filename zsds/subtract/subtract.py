@@ -13,7 +13,7 @@ from zsds.core.difference import Difference, Registration
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import SOURCES, Mask
-from zsds.kernels.fourier import divide_score, join_masks
+from zsds.kernels.fourier import join_masks, rescale
 from zsds.reference.psf import GridPsf, effective_fwhm
 from zsds.subtract.match import Match, MatchSettings, match_stars
 from zsds.subtract.planes import Coverage, find_coverage, make_planes, sky_difference, sky_variances
@@ -86,8 +86,9 @@ def subtract(
     scale = match.flux_scale.at(nx / 2, ny / 2)
     background = None
     if settings.background_cell:
+        noise = float(np.sqrt(np.median(science.variance[::7, ::7][coverage.both[::7, ::7]])))
         background = sky_difference(
-            science.data, reference.data, coverage.both, scale, settings.background_cell
+            science.data, reference.data, coverage.both, scale, noise, settings.background_cell
         )
     planes = make_planes(science, reference, coverage, background, settings.curvature)
     layout = make_layout(science.shape, settings.tile_size, settings.kernel_size)
@@ -153,14 +154,11 @@ def _assemble(
     reference_id: int,
 ) -> Difference:
     """Score, masks, PSF and numbers of the finished tiles."""
-    undefined = _undefined(coverage)
-    mask = _joined_mask(science, reference, coverage, undefined, settings.edge)
-    score, sigma = np.empty_like(products.score), np.empty_like(products.score)
-    divide_score(products.score, products.score_variance, undefined, score, sigma)
-    width, mean = score_widths(score, products.score_variance, coverage.both, settings.width_cell)
+    mask = _joined_mask(science, reference, coverage, settings.edge)
+    cells = measure_widths(products.score, products.flux_err, coverage.both, settings.width_cell)
     metrics = {
-        "score_width": float(np.median(width)),
-        "score_mean": float(np.median(mean)),
+        "score_width": float(np.median(cells.width)),
+        "score_mean": float(np.median(cells.mean)),
         "flux_scale_rms": match.flux_rms,
         "flux_scale_err": match.flux_error,
         "n_match_stars": float(match.n_stars),
@@ -168,23 +166,22 @@ def _assemble(
         "filled": float((~coverage.both & coverage.reference).mean()),
     }
     if settings.normalise:
-        factor = _width_surface(np.clip(width, 0.5, 2.0), science.shape)
-        score /= factor
-        sigma *= factor
-    sigma /= products.norm
+        factors = np.clip(cells.width, 0.5, 2.0).astype(np.float32)
+        rescale(products.score, products.flux_err, cells.rows, cells.cols, factors)
     ny, nx = science.shape
     psf = _difference_psf(layout, kernels_at, settings.psf_size)
     metrics["difference_fwhm"] = effective_fwhm(psf.at(nx / 2, ny / 2))
-    data = np.where(coverage.reference, products.difference, np.float32(np.nan))
-    variance = np.where(coverage.reference, products.variance, np.float32(np.nan))
+    if not coverage.reference.all():
+        for plane in (products.difference, products.variance):
+            plane[~coverage.reference] = np.nan
     registration = Registration(
         match.dx.at(nx / 2, ny / 2), match.dy.at(nx / 2, ny / 2), match.dx_rms, match.dy_rms, match.n_stars
     )
     log.info("subtracted: score width %.3f, registration %s", metrics["score_width"], registration)
     return Difference(
-        replace(science, data=data, variance=variance, mask=mask, psf=psf),
-        score,
-        sigma,
+        replace(science, data=products.difference, variance=products.variance, mask=mask, psf=psf),
+        products.score,
+        products.flux_err,
         match.flux_scale.at(nx / 2, ny / 2),
         reference_id or int(reference.info.provenance.get("rfid", 0)),
         registration,
@@ -192,23 +189,7 @@ def _assemble(
     )
 
 
-def _undefined(coverage: Coverage) -> NDArray[np.bool_]:
-    """No reference, or the pixel and all four that are two away are filled: nothing to say there."""
-    filled = ~coverage.both
-    wide = filled.copy()
-    for axis in (0, 1):
-        for shift in (-2, 2):
-            moved = np.roll(filled, shift, axis)
-            edge = (slice(None),) * axis + (slice(0, 2) if shift > 0 else slice(-2, None),)
-            moved[edge] = True
-            wide &= moved
-    undefined: NDArray[np.bool_] = wide | ~coverage.reference
-    return undefined
-
-
-def _joined_mask(
-    science: Exposure, reference: Exposure, coverage: Coverage, undefined: NDArray[np.bool_], edge: int
-) -> NDArray[np.uint32]:
+def _joined_mask(science: Exposure, reference: Exposure, coverage: Coverage, edge: int) -> NDArray[np.uint32]:
     mask = np.empty_like(science.mask)
     missing = ~coverage.reference
     join_masks(
@@ -221,7 +202,6 @@ def _joined_mask(
         np.uint32(Mask.FILLED),
         mask,
     )
-    mask[undefined & coverage.reference] |= np.uint32(Mask.FILLED)
     if not edge:
         return mask
     bit = np.uint32(Mask.EDGE)
@@ -234,13 +214,21 @@ def _joined_mask(
     return mask
 
 
-def score_widths(
-    score: NDArray, variance: NDArray, both: NDArray[np.bool_], cell: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Width and median of the score on empty sky, in cells [my, mx] of about ``cell`` pixels.
+@dataclass(frozen=True)
+class Widths:
+    """Width and median of the score on empty sky, [my, mx], in cells centred on ``rows`` and ``cols``."""
 
-    Empty sky: compared pixels whose score has no more than 1.25 times the 30th percentile of the variance
-    nearby, so stars take no part. Half the central 68 % is the width.
+    rows: NDArray[np.float64]
+    cols: NDArray[np.float64]
+    width: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+
+def measure_widths(score: NDArray, error: NDArray, both: NDArray[np.bool_], cell: int) -> Widths:
+    """Half the central 68 % of the score, and its median, on empty sky in cells of about ``cell`` pixels.
+
+    Empty sky: compared pixels whose flux error is within 12 % of the 30th percentile nearby, so stars take
+    no part. Cells with little sky count as 1 and 0.
     """
     counts = [max(1, round(n / cell)) for n in score.shape]
     edges = [np.round(np.linspace(0, n, c + 1)).astype(int) for n, c in zip(score.shape, counts, strict=True)]
@@ -251,27 +239,12 @@ def score_widths(
             known = both[part] & np.isfinite(score[part])
             if known.sum() < 300:
                 continue
-            noise = variance[part][known]
-            quiet = noise <= 1.25 * np.percentile(noise, 30)
+            noise = error[part][known]
+            quiet = noise <= 1.12 * np.percentile(noise, 30)
             low, middle[i, j], high = np.percentile(score[part][known][quiet], [15.865, 50, 84.135])
             width[i, j] = (high - low) / 2
-    return width, middle
-
-
-def _width_surface(width: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float32] | np.float32:
-    """Linear between the centres of the cells, constant beyond."""
-    if width.size == 1:
-        return np.float32(width[0, 0])
-    shares = [_linear_shares(count, n) for count, n in zip(width.shape, shape, strict=True)]
-    surface: NDArray[np.float32] = shares[0] @ width.astype(np.float32) @ shares[1].T
-    return surface
-
-
-def _linear_shares(count: int, n: int) -> NDArray[np.float32]:
-    """Weight [n, count] of each of ``count`` equal cells in every pixel."""
-    centres = (np.arange(count) + 0.5) / count
-    places = (np.arange(n) + 0.5) / n
-    return np.stack([np.interp(places, centres, unit) for unit in np.eye(count)], axis=1).astype(np.float32)
+    centres = [(edge[:-1] + edge[1:] - 1) / 2 for edge in edges]
+    return Widths(centres[0], centres[1], width, middle)
 
 
 def _difference_psf(layout: Layout, kernels_at: Callable[[float, float], Kernels], size: int) -> GridPsf:

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
 
-from zsds.kernels.fourier import add_corner, add_spectra, fill_bad, shift_variance, subtract_spectra
+from zsds.kernels.fourier import (
+    add_corner,
+    add_spectra,
+    fill_bad,
+    finish_score,
+    shift_variance,
+    subtract_spectra,
+)
 from zsds.subtract.zogy import Kernels, kernel_spectrum
 
 
@@ -69,9 +76,8 @@ class Tile:
         out[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = image[rows, cols]
         return out
 
-    def inner(self, square: NDArray) -> NDArray:
-        """The tile alone, out of a square of the transform's size."""
-        margin = self.layout.margin
+    def inner(self, square: NDArray, margin: int) -> NDArray:
+        """The tile alone, out of a square with ``margin`` pixels before it."""
         height, width = self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
         return square[margin : margin + height, margin : margin + width]
 
@@ -98,6 +104,8 @@ class Planes:
     science_variance, reference_variance : ndarray of float32
     measured : ndarray of bool
         False where the science image is to be replaced with the reference.
+    undefined : ndarray of bool
+        Where no score can be given.
     """
 
     science: NDArray[np.float32]
@@ -105,6 +113,7 @@ class Planes:
     science_variance: NDArray[np.float32]
     reference_variance: NDArray[np.float32]
     measured: NDArray[np.bool_]
+    undefined: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -114,17 +123,16 @@ class Products:
     Parameters
     ----------
     difference, variance : ndarray
-    score, score_variance : ndarray
-        S = P_D correlated with D, and its variance with source, registration and interpolation noise.
-    norm : ndarray
-        S of a point source of flux 1 at its peak.
+    score : ndarray
+        S_corr: S, P_D correlated with D, over its noise from sources, registration and interpolation.
+    flux_err : ndarray
+        Error of the flux of a point source.
     """
 
     difference: NDArray[np.float32]
     variance: NDArray[np.float32]
     score: NDArray[np.float32]
-    score_variance: NDArray[np.float32]
-    norm: NDArray[np.float32]
+    flux_err: NDArray[np.float32]
 
 
 def subtract_tiles(
@@ -148,7 +156,7 @@ def subtract_tiles(
         Typical science electrons per unit of the reference, for the variance of filled pixels.
     """
     shape = planes.science.shape
-    out = Products(*(np.zeros(shape, np.float32) for _ in range(5)))
+    out = Products(*(np.zeros(shape, np.float32) for _ in range(4)))
     spectra: dict[tuple[int, int], _Corner] = {}
     xs, ys = layout.nodes
     for tile in layout.tiles():
@@ -162,7 +170,7 @@ def subtract_tiles(
         _subtract_tile(tile, planes, corners, shift_rms, flux_scale, out)
     spectra = {}
     for tile in layout.tiles():
-        _score_tile(tile, kernels_at, out)
+        _score_tile(tile, planes.undefined, kernels_at, out)
     return out
 
 
@@ -187,61 +195,65 @@ def _subtract_tile(
     flux_scale: float,
     out: Products,
 ) -> None:
-    """Fill, subtract and carry variances for one tile."""
+    """Fill, subtract and carry variances for one tile; ``flux_err`` holds the variance of S meanwhile."""
     length = tile.layout.length
     square = (length, length)
     middle = _mean_kernels([corner.kernels for corner in corners])
+    centre = middle.science.shape[0] // 2
+    start = tile.layout.margin + centre
     science, variance = tile.cut(planes.science), tile.cut(planes.science_variance)
     reference_variance = tile.cut(planes.reference_variance)
     reference_hat = rfft2(tile.cut(planes.reference))
     measured = tile.cut(planes.measured, beyond=True)
     if not measured.all():
         model = irfft2(reference_hat * kernel_spectrum(middle.match, length), square)
-        floor = np.float32(0)
-        fill_bad(science, measured, model, floor, variance, reference_variance * np.float32(flux_scale**2))
+        scaled = reference_variance * np.float32(flux_scale**2)
+        fill_bad(science, variance, measured, model, scaled, centre)
     science_hat = rfft2(science)
     spectrum = np.empty_like(science_hat)
     difference = out.difference[tile.rows, tile.cols]
     for k, corner in enumerate(corners):
         subtract_spectra(science_hat, corner.science, reference_hat, corner.reference, spectrum)
-        add_corner(irfft2(spectrum, square), tile.layout.margin, k % 2 == 1, k >= 2, difference)
+        add_corner(irfft2(spectrum, square), start, k % 2 == 1, k >= 2, difference)
     _carry_variances(tile, (variance, reference_variance), middle, out)
     np.multiply(reference_hat, kernel_spectrum(middle.score_reference, length), out=spectrum)
-    score_variance = out.score_variance[tile.rows, tile.cols]
+    score_variance = out.flux_err[tile.rows, tile.cols]
     var_x, var_y = (np.float32(rms**2) for rms in shift_rms)
-    shift_variance(irfft2(spectrum, square), tile.layout.margin, var_x, var_y, score_variance)
+    shift_variance(irfft2(spectrum, square), start, var_x, var_y, score_variance)
 
 
 def _carry_variances(tile: Tile, variances: tuple[NDArray, NDArray], middle: Kernels, out: Products) -> None:
     """Variance of D and of S: each image's variance convolved with the squared kernels."""
     length = tile.layout.length
+    start = tile.layout.margin + middle.science.shape[0] // 2
     hats = [rfft2(variance) for variance in variances]
     spectrum = np.empty_like(hats[0])
     for target, kernels in (
         (out.variance, (middle.science, middle.reference)),
-        (out.score_variance, (middle.score_science, middle.score_reference)),
+        (out.flux_err, (middle.score_science, middle.score_reference)),
     ):
         squares = [kernel_spectrum(kernel**2, length) for kernel in kernels]
         add_spectra(hats[0], squares[0], hats[1], squares[1], spectrum)
-        target[tile.rows, tile.cols] = np.maximum(tile.inner(irfft2(spectrum, (length, length))), 0)
+        found = tile.inner(irfft2(spectrum, (length, length)), start)
+        np.maximum(found, 0, out=target[tile.rows, tile.cols])
 
 
-def _score_tile(tile: Tile, kernels_at: Callable[[float, float], Kernels], out: Products) -> None:
-    """Correlate the difference with its PSF, and what that gives for a unit source."""
+def _score_tile(
+    tile: Tile, undefined: NDArray[np.bool_], kernels_at: Callable[[float, float], Kernels], out: Products
+) -> None:
+    """Correlate the difference with its PSF, and divide by the noise."""
     xs, ys = tile.layout.nodes
     stamps = [
         kernels_at(float(xs[tile.j + right]), float(ys[tile.i + up])).psf for up in (0, 1) for right in (0, 1)
     ]
     middle = np.mean(stamps, axis=0, dtype=np.float32)
-    length = tile.layout.length
-    matched = np.conj(kernel_spectrum(middle, length))
+    length, size = tile.layout.length, middle.shape[0]
+    matched = kernel_spectrum(middle[::-1, ::-1], length)
     score = irfft2(rfft2(tile.cut(out.difference)) * matched, (length, length))
-    out.score[tile.rows, tile.cols] = tile.inner(score)
-    norms = [float(np.sum(middle * stamp, dtype=float)) for stamp in stamps]
-    norm = out.norm[tile.rows, tile.cols]
-    v = ((np.arange(norm.shape[0]) + 0.5) / norm.shape[0])[:, None]
-    u = ((np.arange(norm.shape[1]) + 0.5) / norm.shape[1])[None, :]
-    norm[:] = (1 - v) * ((1 - u) * norms[0] + u * norms[1]) + v * ((1 - u) * norms[2] + u * norms[3])
+    norms = np.array([np.sum(middle * stamp, dtype=float) for stamp in stamps], np.float32).reshape(2, 2)
+    part = (tile.rows, tile.cols)
+    start = tile.layout.margin + size - 1 - size // 2
+    finish_score(score, start, norms, undefined[part], out.flux_err[part], out.score[part])
 
 
 def _mean_kernels(kernels: list[Kernels]) -> Kernels:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import fftshift, irfft2, rfft2
+from scipy.fft import fft, fftshift, irfft2, rfft, rfft2
 
 from zsds.core.psf import PsfModel
 from zsds.reference.psf import phase_ramp
@@ -109,9 +109,10 @@ def centred(stamp: NDArray, size: int) -> NDArray[np.float32]:
 
 
 def kernel_spectrum(kernel: NDArray, length: int) -> NDArray[np.complex64]:
-    """Spectrum of a centred kernel on a tile of ``length`` pixels each way."""
-    size = kernel.shape[0]
-    grid = np.zeros((length, length), np.float32)
-    grid[:size, :size] = kernel
-    spectrum: NDArray[np.complex64] = rfft2(np.roll(grid, (-(size // 2), -(size // 2)), axis=(0, 1)))
+    """Spectrum of a kernel [n, n] on a tile of ``length`` pixels each way, its corner at [0, 0].
+
+    What is convolved with it moves by the place of the kernel's centre: n // 2 pixels each way.
+    """
+    rows = rfft(kernel, length, axis=1)  # rows of zeros need no transform
+    spectrum: NDArray[np.complex64] = fft(rows, length, axis=0)
     return spectrum
