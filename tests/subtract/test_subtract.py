@@ -10,7 +10,7 @@ from tests.subtract.sky import Stars, add_star, frozen, make_exposure, make_star
 from zsds.core.errors import UnusableData
 from zsds.core.flags import Mask
 from zsds.core.psf import GaussianPsf
-from zsds.reference import GridPsf
+from zsds.psf.model import GridPsf
 from zsds.subtract import MatchSettings, SubtractSettings, subtract
 
 SHAPE = (330, 390)
@@ -133,7 +133,7 @@ def test_varying_psf_and_flux_scale_leave_no_seams(rng):
     """FWHM 2.0 to 2.6 and 3 % in flux scale over 390 pixels; noise-free but for the photon variance given."""
     stars = make_stars(rng, WCS, SHAPE, 150, faint=5000, bright=60000)
     ends = [GaussianPsf(w, 31).at(0, 0) for w in np.linspace(2.0, 2.6, 9)]
-    psf = GridPsf(np.linspace(0, 389, 9), np.array([0.0]), np.stack([ends]))
+    psf = GridPsf.from_stamps(np.stack([ends]), np.linspace(0, 389, 9), [0.0])
     n = make_exposure(rng, SHAPE, WCS, stars, psf=psf)
     tilt = (1 + 0.03 * (np.arange(SHAPE[1]) / 389 - 0.5)).astype(np.float32)
     n = replace(n, data=n.data * tilt)

@@ -2,11 +2,9 @@
 
 from zsds.reference.build import ReferenceSettings, build_reference
 from zsds.reference.model import Reference, sample_reference
-from zsds.reference.psf import GridPsf
 from zsds.reference.select import Selection, SelectionSettings, select_epochs
 
 __all__ = [
-    "GridPsf",
     "Reference",
     "ReferenceSettings",
     "Selection",

@@ -13,9 +13,10 @@ from zsds.core.exposure import Exposure, ZeroPoint
 from zsds.core.flags import DEFECTS, Mask
 from zsds.core.psf import PsfModel
 from zsds.kernels.resample import lanczos_table, sample_lanczos
+from zsds.psf.model import GridPsf
 from zsds.reference.mapping import PixelMap, finer_wcs, map_pixels, tangent_wcs
 from zsds.reference.model import Reference
-from zsds.reference.psf import GridPsf, combine_psfs, effective_fwhm
+from zsds.reference.psf import combine_psfs, effective_fwhm
 
 _KEPT = Mask.SATURATED | Mask.BLEED | Mask.HALO | Mask.GHOST  # defects whose values are still the best guess
 

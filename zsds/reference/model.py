@@ -15,8 +15,9 @@ from zsds.core.exposure import Exposure, Info, ZeroPoint
 from zsds.core.flags import Mask
 from zsds.core.psf import PsfModel
 from zsds.kernels.resample import sample_spline
+from zsds.psf.model import GridPsf
 from zsds.reference.mapping import map_pixels
-from zsds.reference.psf import GridPsf, sample_psf
+from zsds.reference.psf import sample_psf
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Reference:
         )
 
     def to_arrays(self) -> dict[str, NDArray]:
-        """Everything needed to store the reference, as named arrays (PSF only if it has ``to_arrays``)."""
+        """Everything needed to store the reference, as named arrays (the PSF if it is a `GridPsf`)."""
         header = self.wcs.to_header().tostring()
         arrays: dict[str, Any] = {
             "coefficients": self.coefficients,
@@ -113,8 +114,11 @@ class Reference:
     def from_arrays(cls, arrays: Mapping[str, NDArray], info: Info) -> "Reference":
         """Inverse of `to_arrays`."""
         psf = None
-        if "psf_stamps" in arrays:
-            psf = GridPsf.from_arrays({name: arrays[f"psf_{name}"] for name in ("x", "y", "stamps")})
+        stored = {
+            name.removeprefix("psf_"): array for name, array in arrays.items() if name.startswith("psf_")
+        }
+        if stored:
+            psf = GridPsf.from_arrays(stored)
         value, err, rms = (float(v) for v in arrays["zero_point"])
         numbers = [float(v) for v in arrays["numbers"]]
         return cls(

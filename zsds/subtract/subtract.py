@@ -14,7 +14,8 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import SOURCES, Mask
 from zsds.kernels.fourier import join_masks, rescale
-from zsds.reference.psf import GridPsf, effective_fwhm
+from zsds.psf.model import GridPsf
+from zsds.reference.psf import effective_fwhm
 from zsds.subtract.match import Match, MatchSettings, match_stars
 from zsds.subtract.planes import Coverage, find_coverage, make_planes, sky_difference, sky_variances
 from zsds.subtract.tiles import Layout, Products, make_layout, subtract_tiles
@@ -269,4 +270,4 @@ def _difference_psf(layout: Layout, kernels_at: Callable[[float, float], Kernels
             full = kernels_at(float(x), float(y)).psf
             centre = full.shape[0] // 2
             stamps[i, j] = full[centre - half : centre + half + 1, centre - half : centre + half + 1]
-    return GridPsf(xs.astype(float), ys.astype(float), stamps)
+    return GridPsf.from_stamps(stamps, xs, ys)
