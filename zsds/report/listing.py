@@ -1,5 +1,6 @@
 """The tables of a report: quadrants, exposures, bands, and the meaning of the columns."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -49,6 +50,12 @@ def head(text: str, unit: str | None = None, title: str | None = None, is_text: 
     return element("th", text, small, scope="col", title=title, class_="t" if is_text else None)
 
 
+def heading(column: Column) -> str:
+    """A column's name in words, without the unit that stands beside it."""
+    name = re.sub("_(arcsec|px|mb)$", "", column.name) if column.unit else column.name
+    return name.removeprefix("n_").replace("_", " ")
+
+
 def quadrant_table(quadrants: Table, settings: ReportSettings) -> Markup:
     """Every quadrant's numbers; cells outside the limits are marked.
 
@@ -61,9 +68,7 @@ def quadrant_table(quadrants: Table, settings: ReportSettings) -> Markup:
     declared = columns("quadrants")
     cells = [_cells(quadrants, column, found, rows) for column in declared]
     lines = [element("tr", *line) for line in zip(*cells, strict=True)]
-    heads = [
-        head(c.name.replace("_", " "), c.unit, c.meaning, is_text=c.dtype.startswith("U")) for c in declared
-    ]
+    heads = [head(heading(c), c.unit, c.meaning, is_text=c.dtype.startswith("U")) for c in declared]
     words = f"{counted(len(quadrants), 'quadrant')} in all." if len(rows) == len(quadrants) else (
         f"{len(rows)} of {len(quadrants)} quadrants: those in trouble or outside the limits first."
     )  # fmt: skip

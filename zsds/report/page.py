@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from zsds.core.tables import columns
 from zsds.report.alert_cards import alert_section
 from zsds.report.figures import plot_section
 from zsds.report.listing import (
@@ -10,6 +11,7 @@ from zsds.report.listing import (
     band_table,
     exposure_table,
     glossary,
+    heading,
     quadrant_table,
     shown,
     total,
@@ -202,10 +204,12 @@ def _outside(night: NightRecord, settings: ReportSettings) -> Markup | None:
     """Quadrants whose numbers lie outside the limits, by column."""
     names = np.array(texts(night.quadrants, "id"), dtype=object)
     found = [bound for bound in bounds(night.quadrants, settings.limits) if bound.outside.any()]
+    named = {column.name: column for column in columns("quadrants")}
     items = []
     for bound in found:
         ids = tuple(names[bound.outside])
-        words = f"{bound.column.replace('_', ' ')} {bound.words}: {counted(len(ids), 'quadrant')}"
+        unit = f" ({named[bound.column].unit})" if named[bound.column].unit else ""
+        words = f"{heading(named[bound.column])}{unit} {bound.words}: {counted(len(ids), 'quadrant')}"
         items.append(element("details", element("summary", words), _ids(ids, settings)))
     if not items:
         return None

@@ -201,21 +201,27 @@ def paint_focal_plane(figure: Figure, record: NightRecord) -> None:
         ("width of the score", numbers(quadrants, "score_width"), 0.05),
         ("candidates", numbers(quadrants, "n_candidates"), 10.0),
     )
-    panels = grid_of(figure, 2, 3, left=0.01, right=0.99, bottom=0.1, top=0.94, wspace=0.05, hspace=0.34)
+    inches, total = _map_height(record), focal_plane_size(record)[1]
+    margins = {"left": 0.01, "right": 0.99, "bottom": 0.5 / total, "top": 1 - 0.3 / total, "wspace": 0.05}
+    panels = grid_of(figure, 2, 3, **margins, hspace=0.9 / inches)
     outlines = _outlines(record)
     for axes, (title, values, span) in zip(panels, maps, strict=True):
         combine = median if span else mean
         shown = by_channel(quadrants, values, list(outlines), combine)
-        _map(figure, axes, outlines, shown, _colour_limits(shown, span) if span else (0.0, 1.0))
+        _map(figure, axes, outlines, shown, _colour_limits(shown, span) if span else (0.0, 1.0), inches)
         axes.set_title(title)
 
 
 def focal_plane_size(record: NightRecord) -> tuple[float, float]:
     """Inches of the figure of maps: as high as the focal plane asks for."""
-    outlines = _outlines(record)
-    corners = np.concatenate([*outlines.values(), np.array([[0.0, 0.0], [1.0, 1.0]])[: 0 if outlines else 2]])
-    width, height = np.ptp(corners, axis=0)
-    return 11.4, 2 * (3.3 * float(np.clip(height / width, 0.2, 1.4)) + 0.8)
+    return 11.4, 2 * _map_height(record) + 1.7
+
+
+def _map_height(record: NightRecord) -> float:
+    """Inches of one map."""
+    outlines = list(_outlines(record).values())
+    width, height = np.ptp(np.concatenate(outlines), axis=0) if outlines else (1.0, 1.0)
+    return 3.3 * float(np.clip(height / width, 0.25, 1.4))
 
 
 def _outlines(record: NightRecord) -> FocalPlane:
@@ -241,7 +247,12 @@ def by_channel(
 
 
 def _map(
-    figure: Figure, axes: Axes, outlines: FocalPlane, shown: FloatArray, limits: tuple[float, float]
+    figure: Figure,
+    axes: Axes,
+    outlines: FocalPlane,
+    shown: FloatArray,
+    limits: tuple[float, float],
+    inches: float,
 ) -> None:
     patches = PolyCollection(list(outlines.values()), edgecolors="white", linewidths=0.6, cmap=_colours())
     patches.set_array(np.ma.masked_invalid(shown))
@@ -252,7 +263,9 @@ def _map(
     axes.set_aspect("equal")
     axes.set_axis_off()
     _name_channels(axes, outlines, shown, limits)
-    bar = figure.colorbar(patches, cax=axes.inset_axes((0.1, -0.09, 0.8, 0.035)), orientation="horizontal")
+    bar = figure.colorbar(
+        patches, cax=axes.inset_axes((0.1, -0.22 / inches, 0.8, 0.1 / inches)), orientation="horizontal"
+    )
     bar.locator = MaxNLocator(4)
     bar.outline.set_visible(False)
 

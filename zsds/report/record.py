@@ -163,8 +163,8 @@ def _corners(amplifier: Any, scale: float) -> FloatArray:
 def grid_focal_plane(channels: Sequence[tuple[int, int]]) -> dict[tuple[int, int], FloatArray]:
     """Corners on a plain grid, for a camera whose geometry is not given.
 
-    CCDs fill a near-square grid from the lower right, rows upwards, and quadrants of a CCD count
-    anticlockwise from the upper right, as in ZTF.
+    CCDs fill a near-square grid from the lower left, rows upwards; the four quadrants of a CCD run
+    clockwise from the upper left.
     """
     ccds = sorted({ccd for ccd, _ in channels})
     wide = int(np.ceil(np.sqrt(max(len(ccds), 1))))
@@ -174,7 +174,7 @@ def grid_focal_plane(channels: Sequence[tuple[int, int]]) -> dict[tuple[int, int
     for ccd, quadrant in sorted(set(channels)):
         row, column = divmod(ccds.index(ccd), wide)
         right, up = _place(quadrant, split)
-        low = np.array([wide - 1 - column, row]) * 1.1 + np.array([right, up]) / split
+        low = np.array([column, row]) * 1.1 + np.array([right, up]) / split
         square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 0.96 / split
         corners[ccd, quadrant] = (low + square) * np.array([-1.0, 1.0])
     return corners
@@ -182,6 +182,6 @@ def grid_focal_plane(channels: Sequence[tuple[int, int]]) -> dict[tuple[int, int
 
 def _place(quadrant: int, split: int) -> tuple[int, int]:
     if split == 2 and 1 <= quadrant <= 4:
-        return ((1, 1), (0, 1), (0, 0), (1, 0))[quadrant - 1]
+        return ((0, 1), (1, 1), (1, 0), (0, 0))[quadrant - 1]
     up, right = divmod(quadrant - 1, split)
     return right, up
