@@ -162,9 +162,9 @@ def paint_counts(figure: Figure, quadrants: Table, settings: ReportSettings) -> 
         ("n_alerts", 0.18, ORANGE, "alerts"),
     ):
         values = numbers(quadrants, name)
-        middle = np.array([median(values[place == number]) for number in known.values()])
+        centre = np.array([median(values[place == number]) for number in known.values()])
         axes.bar(
-            np.arange(len(known)) + offset, np.nan_to_num(middle), 0.34, color=colour, alpha=0.55, label=words
+            np.arange(len(known)) + offset, np.nan_to_num(centre), 0.34, color=colour, alpha=0.55, label=words
         )
         few = thinned(len(values), settings.max_points)
         axes.plot(place[few] + offset, values[few], ".", ms=2.5, color=colour, mew=0, alpha=0.7)
