@@ -1,5 +1,6 @@
 """Where known asteroids and comets stand in an exposure, and which candidates they are."""
 
+import warnings
 from dataclasses import dataclass
 
 import erfa
@@ -134,7 +135,9 @@ def observer_and_sun(mjd: float, site: Site | None) -> tuple[Vectors, Vectors, f
 
     UTC stands for UT1: at most 0.9 s or 0.4 km.
     """
-    tai1, tai2 = erfa.utctai(MJD_ZERO, mjd)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", erfa.ErfaWarning)  # leap seconds years ahead are not known yet
+        tai1, tai2 = erfa.utctai(MJD_ZERO, mjd)
     tt = float(tai1 - MJD_ZERO + tai2 + 32.184 / 86400)
     heliocentric, barycentric = erfa.epv00(MJD_ZERO, tt)
     observer = barycentric["p"]

@@ -9,6 +9,7 @@ from zsds.astrometry.sphere import ARCSEC_PER_RADIAN, directions, local_axes
 
 MILLIARCSEC_PER_RADIAN = 1000 * ARCSEC_PER_RADIAN
 DAYS_PER_YEAR = 365.25
+TDB_MINUS_UTC_DAYS = 69.2 / 86400  # seconds matter nothing to a parallax
 
 
 def moved_to_epoch(gaia: Table, mjd: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -46,8 +47,7 @@ def julian_year(mjd: float) -> float:
 
 def earth_barycentric(mjd: ArrayLike) -> NDArray[np.float64]:
     """Barycentric position of the Earth [..., 3], au, ICRS axes, at UTC ``mjd``."""
-    tai1, tai2 = erfa.utctai(2400000.5, np.asarray(mjd, dtype=np.float64))
-    _, barycentric = erfa.epv00(tai1, tai2 + 32.184 / 86400)
+    _, barycentric = erfa.epv00(2400000.5, np.asarray(mjd, dtype=np.float64) + TDB_MINUS_UTC_DAYS)
     return barycentric["p"]
 
 
