@@ -3,6 +3,7 @@
 import gc
 import re
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from urllib.parse import parse_qs
@@ -12,8 +13,7 @@ import pytest
 from astropy.table import Table
 
 from zsds.astrometry.sphere import unit_vectors
-from zsds.catalogs import CatalogStore, fetch
-from zsds.catalogs import fetch as fetch_function
+from zsds.catalogs import CatalogStore, archives, fetch
 from zsds.core.errors import BadInput
 
 pytestmark = [  # pyvo leaves the sockets of streamed answers to the garbage collector
@@ -21,9 +21,10 @@ pytestmark = [  # pyvo leaves the sockets of streamed answers to the garbage col
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 JOB = """<?xml version="1.0"?><uws:job xmlns:uws="http://www.ivoa.net/xml/UWS/v1.0"
-xmlns:xlink="http://www.w3.org/1999/xlink" version="1.1"><uws:jobId>{job}</uws:jobId><uws:phase>{phase}</uws:phase>
-<uws:quote></uws:quote><uws:executionDuration>60</uws:executionDuration><uws:destruction></uws:destruction>
-<uws:parameters></uws:parameters><uws:results><uws:result id="result" xlink:href="{url}/async/{job}/results/result"/>
+xmlns:xlink="http://www.w3.org/1999/xlink" version="1.1"><uws:jobId>{job}</uws:jobId>
+<uws:phase>{phase}</uws:phase><uws:quote></uws:quote><uws:executionDuration>60</uws:executionDuration><uws:destruction></uws:destruction>
+<uws:parameters></uws:parameters><uws:results><uws:result id="result"
+xlink:href="{url}/async/{job}/results/result"/>
 </uws:results></uws:job>"""
 
 
@@ -158,9 +159,8 @@ def test_goes_on_where_it_stopped(tmp_path, archive, stars):
 
 
 def test_full_answers_are_asked_for_in_parts(tmp_path, archive, stars, monkeypatch):
-    whole = fetch_function.__globals__["Archive"].of("gaia")
-    small = type(whole)(archive.url, whole.table, whole.ra, whole.dec, whole.select, 60)
-    monkeypatch.setitem(fetch_function.__globals__, "Archive", type("Few", (), {"of": lambda *_: small}))
+    small = replace(archives.Archive.of("gaia", archive.url), max_rows=60)
+    monkeypatch.setattr(archives.Archive, "of", lambda *_: small)
     archive.max_rows = 60
     store = CatalogStore(tmp_path)
     fetch("gaia", 0.0, 0.0, 0.3, store, archive.url)

@@ -154,7 +154,7 @@ class CatalogStore:
 
     def _folder(self, kind: str) -> Path:
         folder = self.root / kind
-        if not any(folder.glob("*.parquet")):
+        if not any(folder.glob("*.parquet")) and not any(folder.glob("fetched/*.json")):
             raise BadInput(str(folder), f"holds no {kind} catalog", f"zsds catalogs import {kind} FILE")
         return folder
 
