@@ -5,10 +5,9 @@ from zsds.extract.background import (
     BackgroundSettings,
     measure_background,
     subtract_background,
-    unusable_pixels,
 )
 from zsds.extract.detection import ExtractSettings, detect_sources, measure_fwhm, stellar_size
-from zsds.extract.noise import SkyNoise, measure_sky_noise
+from zsds.extract.noise import SkyNoise, measure_sky_noise, unusable_pixels
 
 __all__ = [
     "Background",

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
-from zsds.core.flags import Mask, is_defect
-from zsds.extract.noise import variance_slope
+from zsds.core.flags import Mask
+from zsds.extract.noise import unusable_pixels, variance_slope
 from zsds.kernels.stats import grow_above
 
 log = logging.getLogger(__name__)
@@ -71,16 +71,17 @@ def measure_background(exposure: Exposure, settings: BackgroundSettings | None =
     _check_pixels(exposure, unusable, settings)
     data = np.require(exposure.data, requirements=["C", "W"])  # sep refuses read-only arrays
     cell = mesh_size(exposure, settings)
-    mesh = _mesh(data, unusable, cell, settings.filter_cells)
-    level, rms = mesh.back(dtype=np.float32), mesh.rms(dtype=np.float32)
-    usable = data[~unusable]
+    step = 2 if min(cell) >= 40 else 1  # the first sky only tells what is a source
+    coarse, hidden = (np.ascontiguousarray(a[::step, ::step]) for a in (data, unusable))
+    mesh = _mesh(coarse, hidden, (cell[0] // step, cell[1] // step), settings.filter_cells)
+    usable = coarse[~hidden]
     if not mesh.globalrms > 0 or usable.min() == usable.max():
         raise UnusableData("the sky has no noise", {"median": mesh.globalback, "sigma": mesh.globalrms})
     masked = unusable.copy()
-    grow_above(data, level, rms, settings.source_sigma, settings.source_grow, masked)
-    if masked.mean() < 0.7:
-        mesh = _mesh(data, masked, cell, settings.filter_cells)
-        level, rms = mesh.back(dtype=np.float32), mesh.rms(dtype=np.float32)
+    first = mesh.back(dtype=np.float32), mesh.rms(dtype=np.float32)
+    grow_above(data, *first, step, settings.source_sigma, settings.source_grow, masked)
+    mesh = _mesh(data, masked if masked.mean() < 0.7 else unusable, cell, settings.filter_cells)
+    level, rms = mesh.back(dtype=np.float32), mesh.rms(dtype=np.float32)
     level += np.float32(_skewness_bias(exposure, unusable, float(np.median(rms))))
     log.info("sky %.1f electrons, noise %.2f", mesh.globalback, mesh.globalrms)
     return Background(level, rms, float(np.median(level)), float(np.median(rms)))
@@ -101,12 +102,6 @@ def _skewness_bias(exposure: Exposure, unusable: NDArray[np.bool_], sigma: float
 def subtract_background(exposure: Exposure, background: Background) -> Exposure:
     """The exposure without its sky; the variance already holds the sky's noise and stays."""
     return replace(exposure, data=exposure.data - background.level)
-
-
-def unusable_pixels(exposure: Exposure) -> NDArray[np.bool_]:
-    """Boolean [ny, nx], True where a pixel is defective, not finite, or has no positive variance."""
-    bad = is_defect(exposure.mask) | ~np.isfinite(exposure.data) | ~(exposure.variance > 0)
-    return np.ascontiguousarray(bad | ~np.isfinite(exposure.variance))
 
 
 def mesh_size(exposure: Exposure, settings: BackgroundSettings) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask
 from zsds.core.tables import new_table
 from zsds.extract.background import Background
+from zsds.extract.noise import unusable_pixels
 from zsds.kernels.psf_fit import weighted_moments
 from zsds.kernels.stats import flags_around
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 SIGMA_TO_FWHM = 2.3548200450309493
 BRIGHT = Mask.SATURATED | Mask.BLEED | Mask.GHOST | Mask.HALO | Mask.EDGE | Mask.TRAIL | Mask.CROSSTALK
-NOT_SEARCHED = np.uint32(DEFECTS & ~BRIGHT)  # such pixels hold no light of the sky
+NOT_SEARCHED = DEFECTS & ~BRIGHT  # such pixels hold no light of the sky
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def detect_sources(
     """
     settings = settings or ExtractSettings()
     data = exposure.data - background.level
-    hidden = ((exposure.mask & NOT_SEARCHED) != 0) | ~np.isfinite(data) | ~np.isfinite(exposure.variance)
+    hidden = unusable_pixels(exposure, int(NOT_SEARCHED))
     noise = _sky_noise(exposure, background)
     fwhm = settings.fwhm or measure_fwhm(data, noise, hidden)
     found = _extract(data, noise, hidden, _gaussian(fwhm), settings)
@@ -121,7 +122,7 @@ def stellar_size(sizes: NDArray[np.float64]) -> float:
 def _sky_noise(exposure: Exposure, background: Background) -> NDArray[np.float32]:
     """Noise of the sky alone: the measured rms, raised where the variance plane says a pixel is noisier."""
     typical = np.float32(np.median(exposure.variance[::7, ::7]) or 1)
-    sky = background.rms.astype(np.float32)
+    sky = background.rms
     noisy = (exposure.mask & np.uint32(Mask.NOISY | Mask.LOW_RESPONSE)) != 0
     if not noisy.any() or not typical > 0:
         return sky

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds.core.exposure import Exposure
-from zsds.core.flags import is_defect
+from zsds.core.flags import DEFECTS
+from zsds.kernels.stats import mark_unusable, remove_source_noise
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,23 @@ def measure_sky_noise(exposure: Exposure) -> SkyNoise:
     and fluxes come out low. Its slope against the data is measured, and data times slope taken away, which
     leaves the variance of sky and electronics; fits then add slope times their model.
     """
-    bad = is_defect(exposure.mask) | ~np.isfinite(exposure.data) | ~(exposure.variance > 0)
-    bad |= ~np.isfinite(exposure.variance)
-    slope = variance_slope(exposure, bad)
-    variance = exposure.variance - np.float32(slope) * exposure.data if slope else exposure.variance.copy()
-    sample = variance[::5, ::5][~bad[::5, ::5]]
+    unusable = unusable_pixels(exposure)
+    slope = variance_slope(exposure, unusable)
+    step = max(1, int(np.sqrt(exposure.data.size / 4e5)))
+    good = ~unusable[::step, ::step]
+    sample = (exposure.variance[::step, ::step] - slope * exposure.data[::step, ::step])[good]
     typical = float(np.median(sample)) if sample.size else 0.0
-    if slope:
-        np.maximum(variance, np.float32(0.5 * typical), out=variance)
-    variance[bad] = 0
+    variance = np.empty(exposure.shape, np.float32)
+    floor = 0.5 * typical if slope else 0.0
+    remove_source_noise(exposure.data, exposure.variance, unusable, slope, floor, variance)
     return SkyNoise(variance, slope, float(np.sqrt(max(typical, 0.0))))
+
+
+def unusable_pixels(exposure: Exposure, defects: int = int(DEFECTS)) -> NDArray[np.bool_]:
+    """Boolean [ny, nx], True where a pixel is defective, not finite, or has no positive variance."""
+    unusable = np.empty(exposure.shape, bool)
+    mark_unusable(exposure.data, exposure.variance, exposure.mask, np.uint32(defects), unusable)
+    return unusable
 
 
 def variance_slope(exposure: Exposure, bad: NDArray[np.bool_]) -> float:

@@ -59,7 +59,7 @@ def spline_stamp(knots, oversampling, dx, dy, stamp):
             stamp[i, j] = total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def apply_normal(knots, weight, dx, dy, oversampling):
     """Replace each star's knots [n, K, K] by S' W S knots: to pixels, weighted [n, k, k], and back."""
     n_stars, n, _ = knots.shape
@@ -67,50 +67,42 @@ def apply_normal(knots, weight, dx, dy, oversampling):
     half = size // 2
     middle = (n - 1) // 2
     wx, wy = np.empty(4), np.empty(4)
+    ax, ay = np.empty(4, np.float32), np.empty(4, np.float32)
     slopes, bends = np.empty(4), np.empty(4)
-    rows = np.empty((n, size))
+    columns = np.empty((size, n), np.float32)
+    line = np.empty(size, np.float32)
     for star in range(n_stars):
         fx, fy = int(np.floor(-oversampling * dx[star])), int(np.floor(-oversampling * dy[star]))
         _weights(-oversampling * dx[star] - fx, wx, slopes, bends)
         _weights(-oversampling * dy[star] - fy, wy, slopes, bends)
+        ax[:] = wx
+        ay[:] = wy
         startx, starty = middle + fx - oversampling * half - 1, middle + fy - oversampling * half - 1
-        for k in range(n):
+        for i in range(size):
+            k = starty + oversampling * i
+            for p in range(n):
+                columns[i, p] = (
+                    ay[0] * knots[star, k, p]
+                    + ay[1] * knots[star, k + 1, p]
+                    + ay[2] * knots[star, k + 2, p]
+                    + ay[3] * knots[star, k + 3, p]
+                )
+        for i in range(size):
             for j in range(size):
                 p = startx + oversampling * j
-                rows[k, j] = (
-                    wx[0] * knots[star, k, p]
-                    + wx[1] * knots[star, k, p + 1]
-                    + wx[2] * knots[star, k, p + 2]
-                    + wx[3] * knots[star, k, p + 3]
-                )
-        _weigh_columns(rows, weight[star], wy, starty, oversampling)
-        for k in range(n):
-            for p in range(n):
-                knots[star, k, p] = 0.0
+                value = ax[0] * columns[i, p] + ax[1] * columns[i, p + 1]
+                line[j] = weight[star, i, j] * (value + ax[2] * columns[i, p + 2] + ax[3] * columns[i, p + 3])
+            columns[i, :] = 0
             for j in range(size):
                 p = startx + oversampling * j
                 for q in range(4):
-                    knots[star, k, p + q] += wx[q] * rows[k, j]
-
-
-@njit(cache=True, nogil=True)
-def _weigh_columns(rows, weight, wy, start, oversampling):
-    """Rows of knots to pixels along y, times the weights, and back; in place."""
-    size = weight.shape[0]
-    pixels = np.empty((size, size))
-    for i in range(size):
-        p = start + oversampling * i
-        for j in range(size):
-            value = (
-                wy[0] * rows[p, j] + wy[1] * rows[p + 1, j] + wy[2] * rows[p + 2, j] + wy[3] * rows[p + 3, j]
-            )
-            pixels[i, j] = value * weight[i, j]
-    rows[:] = 0.0
-    for i in range(size):
-        p = start + oversampling * i
-        for q in range(4):
-            for j in range(size):
-                rows[p + q, j] += wy[q] * pixels[i, j]
+                    columns[i, p + q] += ax[q] * line[j]
+        knots[star] = 0
+        for i in range(size):
+            k = starty + oversampling * i
+            for q in range(4):
+                for p in range(n):
+                    knots[star, k + q, p] += ay[q] * columns[i, p]
 
 
 @njit(cache=True, nogil=True)
@@ -148,7 +140,7 @@ def _terms(x, y, order, values):
             index += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _window(coefficients, geometry, oversampling, order, x, y, radius, shapes, level, work):
     """PSF of a star at (x, y) on the pixels within `radius` of its nearest one; how much depends on `level`.
 
@@ -252,6 +244,17 @@ def subtract_stars(residual, coefficients, geometry, oversampling, order, half, 
 
 
 @njit(cache=True, nogil=True)
+def draw_stamps(coefficients, geometry, oversampling, order, half, x, y, stamps):
+    """Fill stamps [n, k, k] with the PSF of stars at (x, y), each about the pixel nearest to its star."""
+    size = 2 * half + 1
+    shapes = np.empty((1, size, size))
+    work = np.empty((1, oversampling * 2 * half + 4, size))
+    for star in range(x.size):
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], half, shapes, 0, work)
+        stamps[star] = shapes[0]
+
+
+@njit(cache=True, nogil=True)
 def match_stars(data, sky_variance, coefficients, geometry, oversampling, order, half, x, y, radius, flux):
     """Flux of each star by a matched filter in the sky's noise, all other stars ignored."""
     ny, nx = data.shape
@@ -295,11 +298,10 @@ def sweep_stars(
         rad = min(half, radius[star])
         row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
         far = min(half, reach[star])
-        _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 1, work)
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 1, work)
         m[:] = 0.0
         r[:] = 0.0
         f = flux[star]
-        offset = far - rad
         limit = (rad + 0.5) ** 2
         for i in range(max(0, rad - row), min(2 * rad + 1, ny + rad - row)):
             yy = row - rad + i
@@ -308,12 +310,12 @@ def sweep_stars(
                 v = sky_variance[yy, xx]
                 if not v > 0.0 or (yy - y[star]) ** 2 + (xx - x[star]) ** 2 > limit:
                     continue
-                p = shapes[0, offset + i, offset + j]
+                p = shapes[0, i, j]
                 model = data[yy, xx] - residual[yy, xx]
                 own = f * p
                 w = 1.0 / (v + gain_slope * max(model, own, 0.0))
                 value = w * residual[yy, xx]
-                px, py = f * shapes[1, offset + i, offset + j], f * shapes[2, offset + i, offset + j]
+                px, py = f * shapes[1, i, j], f * shapes[2, i, j]
                 m[0, 0] += w * p * p
                 m[0, 1] += w * p * px
                 m[0, 2] += w * p * py
@@ -342,6 +344,10 @@ def sweep_stars(
             change = -0.9 * f if f * f * m[0, 0] > 9.0 else change
         moved = abs(shift_x) * np.sqrt(m[1, 1]) + abs(shift_y) * np.sqrt(m[2, 2])
         step[star] = max(abs(change) * np.sqrt(m[0, 0]), moved)
+        if step[star] < 1e-3:
+            continue
+        if far > rad:
+            _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 0, work)
         _add(residual, shapes[0], far, row, col, f)
         x[star], y[star], flux[star] = new_x, new_y, f + change
         row, col = int(np.floor(new_y + 0.5)), int(np.floor(new_x + 0.5))

@@ -23,27 +23,42 @@ def clipped_mean(values, kappa, iterations):
 
 
 @njit(cache=True, nogil=True)
-def grow_above(data, level, rms, n_sigma, radius, masked):
+def grow_above(data, level, rms, step, n_sigma, radius, masked):
     """Set masked True within a square of `radius` around pixels more than n_sigma * rms above level.
 
-    A pixel counts only when one of its four neighbours is above as well, so noise alone hardly ever masks.
+    level and rms hold every `step`-th pixel per axis. A pixel counts only when the one to its left or above
+    it is as bright, so noise alone hardly ever masks.
     """
+    ny, nx = data.shape
+    for i in range(1, ny):
+        for j in range(1, nx):
+            limit = level[i // step, j // step] + n_sigma * rms[i // step, j // step]
+            if data[i, j] > limit and (data[i, j - 1] > limit or data[i - 1, j] > limit):
+                masked[max(0, i - radius) : i + radius + 1, max(0, j - radius) : j + radius + 1] = True
+
+
+@njit(cache=True, nogil=True)
+def mark_unusable(data, variance, mask, defects, unusable):
+    """Set unusable True where a defect bit is set, or data or variance is no usable number."""
     ny, nx = data.shape
     for i in range(ny):
         for j in range(nx):
-            if not data[i, j] - level[i, j] > n_sigma * rms[i, j]:
-                continue
-            pair = False
-            if j > 0 and data[i, j - 1] - level[i, j - 1] > n_sigma * rms[i, j - 1]:
-                pair = True
-            elif j < nx - 1 and data[i, j + 1] - level[i, j + 1] > n_sigma * rms[i, j + 1]:
-                pair = True
-            elif i > 0 and data[i - 1, j] - level[i - 1, j] > n_sigma * rms[i - 1, j]:
-                pair = True
-            elif i < ny - 1 and data[i + 1, j] - level[i + 1, j] > n_sigma * rms[i + 1, j]:
-                pair = True
-            if pair:
-                masked[max(0, i - radius) : i + radius + 1, max(0, j - radius) : j + radius + 1] = True
+            v = variance[i, j]
+            unusable[i, j] = (
+                (mask[i, j] & defects) != 0 or not np.isfinite(data[i, j]) or not (v > 0.0 and v < np.inf)
+            )
+
+
+@njit(cache=True, nogil=True)
+def remove_source_noise(data, variance, unusable, slope, floor, sky_variance):
+    """sky_variance = variance - slope * data, at least floor; 0 where unusable."""
+    ny, nx = data.shape
+    for i in range(ny):
+        for j in range(nx):
+            if unusable[i, j]:
+                sky_variance[i, j] = 0.0
+            else:
+                sky_variance[i, j] = max(variance[i, j] - slope * data[i, j], floor)
 
 
 @njit(cache=True, nogil=True)

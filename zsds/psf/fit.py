@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
-from scipy.ndimage import laplace, maximum_filter
+from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.extract.detection import SIGMA_TO_FWHM, is_spread, stellar_size
 from zsds.extract.noise import SkyNoise, measure_sky_noise
-from zsds.kernels.psf_fit import apply_normal, to_knots, weighted_moments
+from zsds.kernels.psf_fit import apply_normal, draw_stamps, to_knots, weighted_moments
 from zsds.psf.model import PolynomialPsf, image_geometry, n_terms, terms
 from zsds.psf.moffat import MoffatPsf, fit_moffat
 from zsds.psf.selection import SelectionSettings, StarSample, choose_order, select_stars
@@ -29,14 +29,15 @@ class PsfSettings:
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     order: int = -1  # of the polynomials in position; -1 lets left-out stars decide
     max_order: int = 3
-    half_size_fwhm: float = 6.0  # stamps reach this many FWHM from the star
+    half_size_fwhm: float = 5.0  # stamps reach this many FWHM from the star
     min_stars: int = 5  # fewer make the image unusable
     iterations: int = 3  # rounds of star positions, neighbours, rejection and PSF
     prior_width: float = 0.3  # expected departure from the best Moffat, relative to its local maximum
     smoothness: float = 1.0  # weight of the prior that departures are smooth
     model_error: float = 0.01  # of a star's pixel, added to its noise so that no single star rules
     reject_sigma: float = 4.0  # stars that fit worse than the others by this much are left out
-    max_solver_steps: int = 60
+    max_solver_steps: int = 30
+    solver_tolerance: float = 1e-3  # of the right-hand side's norm
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     places = [np.asarray(sources[name], np.float64)[near] for name in "xy"]
     flux = None
     used = np.ones(star.size, bool)
-    sweeps = SweepSettings(max_sweeps=4)
+    sweeps = SweepSettings(max_sweeps=3)
     for round_ in range(settings.iterations):
         fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
         pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
@@ -113,7 +114,7 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
         now = 0 if round_ == 0 else order
         model = _solve(pixels.take(used), prior, model, now, settings)
         places, flux = [fitted.x, fitted.y], fitted.flux
-        sweeps = SweepSettings(max_sweeps=3)
+        sweeps = SweepSettings(max_sweeps=2)
     fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
     pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
     used &= _keep(pixels.chi, fitted.flux[star], settings)
@@ -195,6 +196,13 @@ class _Prior:
         step = 1.5 * model.oversampling  # knots over which a departure keeps its sign
         return cls(knots, width, settings.smoothness * step**4 / 4)
 
+    def stamps(self, model: PolynomialPsf, pixels: "_Pixels") -> NDArray[np.float64]:
+        """The expected PSF at each star."""
+        expected = PolynomialPsf(
+            self.knots[None].astype(np.float32), 0, model.size, model.oversampling, model.geometry
+        )
+        return _model_stamps(expected, pixels.x, pixels.y)
+
 
 def _check_count(n: int, n_sources: int, settings: PsfSettings) -> None:
     if n < settings.min_stars:
@@ -230,10 +238,10 @@ def _first_model(
     """Moffat of the thirty brightest stars of the sample."""
     count = min(30, sample.index.size)
     x, y = sample.x[:count], sample.y[:count]
-    half = int(np.ceil(2.5 * fwhm))
+    half = int(np.ceil(3.5 * fwhm))
     data, variance = (_cut(a, x, y, half) for a in (exposure.data, noise.variance))
-    peak = np.nanmax(data, axis=(1, 2), keepdims=True)
-    total = variance + noise.slope * np.maximum(data, 0) + (0.02 * peak) ** 2
+    signal = np.maximum(data, 0)
+    total = variance + noise.slope * signal + (0.03 * signal) ** 2
     good = (variance > 0) & np.isfinite(data)
     weight = np.where(good, 1 / np.where(good, total, 1), 0)
     return fit_moffat(np.where(good, data, 0), weight, x - np.rint(x), y - np.rint(y), fwhm, size)
@@ -277,10 +285,10 @@ def _star_pixels(
 
 
 def _model_stamps(model: PolynomialPsf, x: NDArray, y: NDArray) -> NDArray[np.float64]:
-    return np.array(
-        [model.at(a, b, a - np.floor(a + 0.5), b - np.floor(b + 0.5)) for a, b in zip(x, y, strict=True)],
-        dtype=np.float64,
-    )
+    stamps = np.empty((x.size, model.size, model.size))
+    shape = (model.coefficients, model.geometry, model.oversampling, model.order, model.size // 2)
+    draw_stamps(*shape, np.asarray(x, np.float64), np.asarray(y, np.float64), stamps)
+    return stamps
 
 
 def _keep(chi: NDArray[np.float64], flux: NDArray[np.float64], settings: PsfSettings) -> NDArray[np.bool_]:
@@ -296,77 +304,80 @@ def _solve(
 ) -> PolynomialPsf:
     """Most probable PSF given the pixels: conjugate gradients on the scaled normal equations."""
     x0, y0, x_scale, y_scale = model.geometry
-    basis = terms((pixels.x - x0) / x_scale, (pixels.y - y0) / y_scale, order)
+    basis = terms((pixels.x - x0) / x_scale, (pixels.y - y0) / y_scale, order).astype(np.float32)
     n, count, side = n_terms(order), pixels.flux.size, prior.knots.shape[0]
-    information = pixels.weight * pixels.flux[:, None, None] ** 2
-    width = np.broadcast_to(prior.width, (n, side, side))
+    information = (pixels.weight * pixels.flux[:, None, None] ** 2).astype(np.float32)
+    width = prior.width.astype(np.float32)
 
-    def normal(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    def data_term(knots: NDArray[np.float32]) -> NDArray[np.float32]:
+        return width * (basis.T @ knots.reshape(count, -1)).reshape(n, side, side)
+
+    def normal(z: NDArray[np.float32]) -> NDArray[np.float32]:
         knots = (basis @ (width * z).reshape(n, -1)).reshape(count, side, side)
         apply_normal(knots, information, pixels.dx, pixels.dy, model.oversampling)
-        data_term = width * (basis.T @ knots.reshape(count, -1)).reshape(n, side, side)
-        return data_term + z + prior.smoothness * np.array([_bending(term) for term in z])
+        return data_term(knots) + z + np.float32(prior.smoothness) * _bending(z)
 
-    knots = np.zeros((count, side, side))
-    to_knots(
-        pixels.data * pixels.weight * pixels.flux[:, None, None],
-        pixels.dx,
-        pixels.dy,
-        model.oversampling,
-        knots,
+    own = prior.stamps(model, pixels)
+    target_pixels = (
+        pixels.weight * pixels.flux[:, None, None] * (pixels.data - pixels.flux[:, None, None] * own)
     )
-    expected = np.broadcast_to(prior.knots, (count, side, side)).copy()
-    apply_normal(expected, information, pixels.dx, pixels.dy, model.oversampling)
-    target = width * (basis.T @ (knots - expected).reshape(count, -1)).reshape(n, side, side)
-    start = np.zeros((n, side, side))
+    knots = np.zeros((count, side, side), np.float32)
+    to_knots(target_pixels, pixels.dx, pixels.dy, model.oversampling, knots)
+    target = data_term(knots)
+    start = np.zeros((n, side, side), np.float32)
     known = min(n, model.coefficients.shape[0])
-    start[:known] = (model.coefficients[:known] - _stack(prior.knots, known)) / prior.width
+    start[:known] = model.coefficients[:known] / width
+    start[0] -= (prior.knots / width).astype(np.float32)
     scale = _diagonal(information, basis, width, model.oversampling, prior.smoothness)
-    z = _conjugate_gradients(normal, target, start, scale, settings.max_solver_steps)
-    coefficients = width * z
+    z = _conjugate_gradients(normal, target, start, scale, settings)
+    coefficients = (width * z).astype(np.float64)
     coefficients[0] += prior.knots
     return _normalised(coefficients, model, order)
 
 
-def _stack(knots: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    stack = np.zeros((count, *knots.shape))
-    stack[0] = knots
-    return stack
-
-
-def _bending(term: NDArray[np.float64]) -> NDArray[np.float64]:
-    """L' L of the Laplacian with zeros beyond the border (L is symmetric there)."""
-    return laplace(laplace(term, mode="constant"), mode="constant")
+def _bending(knots: NDArray[np.float32]) -> NDArray[np.float32]:
+    """L' L of the Laplacian of each grid [n, K, K] with zeros beyond the border (L is symmetric there)."""
+    for _ in range(2):
+        bent = -4 * knots
+        bent[:, 1:] += knots[:, :-1]
+        bent[:, :-1] += knots[:, 1:]
+        bent[:, :, 1:] += knots[:, :, :-1]
+        bent[:, :, :-1] += knots[:, :, 1:]
+        knots = bent
+    return knots
 
 
 def _diagonal(information, basis, width, oversampling, smoothness) -> NDArray[np.float64]:
     """Approximate diagonal of the normal equations, the preconditioner."""
     side = width.shape[1]
-    maps = np.tensordot(basis.T**2, information, axes=1) * (151 / 315 / oversampling) ** 2
     size = information.shape[1]
+    maps = (basis.T**2 @ information.reshape(len(basis), -1)).reshape(-1, size, size)
+    maps *= (151 / 315 / oversampling) ** 2
     place = np.clip(
         np.rint((np.arange(side) - side // 2) / oversampling).astype(int) + size // 2, 0, size - 1
     )
-    return width**2 * maps[:, place][:, :, place] + 1 + 20 * smoothness
+    return (width**2 * maps[:, place][:, :, place] + 1 + 20 * smoothness).astype(np.float32)
 
 
-def _conjugate_gradients(operator, target, start, scale, max_steps) -> NDArray[np.float64]:
-    """Preconditioned conjugate gradients until the residual is 1e-3 of the first."""
+def _conjugate_gradients(operator, target, start, scale, settings: PsfSettings) -> NDArray[np.float32]:
+    """Preconditioned conjugate gradients from `start` until the residual is small against the target."""
     z = start
     rest = target - operator(z)
     direction = rest / scale
-    energy = first = np.sum(rest * direction)
-    for _ in range(max_steps):
-        if not energy > 1e-6 * first or energy < 1e-12:
+    energy = float(np.vdot(rest, direction))
+    enough = settings.solver_tolerance**2 * float(np.vdot(target, target / scale))
+    for _ in range(settings.max_solver_steps):
+        if not energy > enough:
             break
         image = operator(direction)
-        step = energy / np.sum(direction * image)
-        z = z + step * direction
-        rest = rest - step * image
+        step = energy / float(np.vdot(direction, image))
+        z = z + np.float32(step) * direction
+        rest = rest - np.float32(step) * image
         scaled = rest / scale
-        now = np.sum(rest * scaled)
-        direction = scaled + now / energy * direction
+        now = float(np.vdot(rest, scaled))
+        direction = scaled + np.float32(now / energy) * direction
         energy = now
+    log.debug("solver left %.1e of the target", np.sqrt(energy / enough) * settings.solver_tolerance)
     return z
 
 

@@ -9,7 +9,7 @@ from scipy.optimize import least_squares
 from zsds.kernels.psf_fit import moffat_stamps
 
 FINE = tuple(a / 2 for a in np.polynomial.legendre.leggauss(4))  # quadrature over a pixel
-COARSE = tuple(a / 2 for a in np.polynomial.legendre.leggauss(2))
+COARSE = tuple(a / 2 for a in np.polynomial.legendre.leggauss(3))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class SelectionSettings:
     neighbour_fwhm: float = 3.0  # a brighter neighbour within this many FWHM excludes a star
     neighbour_flux: float = 0.03  # flux of a neighbour that counts, relative to the star
     locus_width: float = 0.25  # widest departure of ln(size) and shape from the stars' locus
-    max_stars: int = 400  # spread over the image
+    max_stars: int = 300  # spread over the image
     cells: int = 8  # per axis, over which they are spread
 
 
@@ -85,7 +85,7 @@ def choose_order(u: NDArray, v: NDArray, shapes: NDArray[np.float64], max_order:
         left_out = (shapes - q @ (q.T @ shapes)) / (1 - np.sum(q**2, axis=1))[:, None]
         spread = np.median(np.abs(left_out), axis=0)
         error = float(np.mean(np.minimum(np.abs(left_out / np.maximum(spread, 1e-6)), 3) ** 2 * spread**2))
-        if error < 0.98 * best_error:
+        if error < 0.995 * best_error:
             best, best_error = order, error
     return best
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from zsds.extract.noise import SkyNoise
 from zsds.kernels.psf_fit import match_stars, subtract_stars, sweep_stars
@@ -14,8 +15,8 @@ from zsds.psf.model import PolynomialPsf
 class SweepSettings:
     """How stars are fitted."""
 
-    max_sweeps: int = 12  # passes over the stars that still move
-    tolerance: float = 0.02  # a star rests once its step is below this many of its errors
+    max_sweeps: int = 10  # passes over the stars that still move
+    tolerance: float = 0.03  # a star rests once its step is below this many of its errors
     max_shift: float = 0.4  # pixels a star may move in one step
     max_offset: float = 1.5  # pixels a star may move in all
     radius_fwhm: float = 1.25  # fitting radius in units of the FWHM
@@ -77,31 +78,29 @@ def fit_all(
     x, y = np.array(x, dtype=np.float64), np.array(y, dtype=np.float64)
     start = np.column_stack([x, y])
     radius = fit_radius(noise, psf, x, y, settings)
-    clean = np.where(np.isfinite(data), data, np.float32(0))
+    known = flux is not None
     flux = np.zeros(x.size) if flux is None else np.array(flux, dtype=np.float64)
-    residual = clean.copy()
+    residual = np.empty_like(data)
     step = np.full(x.size, np.inf)
     index = np.arange(x.size)
     if not flux.any():
-        flux = _first_fluxes(clean, noise, model, x, y, radius)
+        flux = _first_fluxes(data, noise, model, x, y, radius)
     for sweep in range(settings.max_sweeps):
-        if sweep in (0, 1, 2):  # how far a star is subtracted follows from its flux
+        if sweep == 0 or (sweep == 1 and not known):  # how far a star is subtracted follows from its flux
             reach = _reach(flux, psf, noise, radius, settings)
             order = np.argsort(-flux)
             x, y, flux, step, radius, reach, start = (
                 a[order] for a in (x, y, flux, step, radius, reach, start)
             )
             index = index[order]
-            residual[:] = clean
+            residual[:] = data
             subtract_stars(residual, *model, x, y, flux, reach)
         sweep_stars(
-            clean, residual, noise.variance, noise.slope, *model, start, x, y, flux, radius, reach, hold,
+            data, residual, noise.variance, noise.slope, *model, start, x, y, flux, radius, reach, hold,
             step, settings.max_shift, settings.max_offset,
         )  # fmt: skip
-        if sweep >= 2:
-            if (np.abs(step) < settings.tolerance).all():
-                break
-            _rest(step, x, y, settings.tolerance, psf)
+        if sweep >= 1 and not _wake(step, x, y, reach + radius, settings.tolerance):
+            break
     back = np.argsort(index)
     return FittedStars(x[back], y[back], flux[back], np.abs(step[back]), radius[back], residual)
 
@@ -129,10 +128,10 @@ def fit_radius(
     return radius
 
 
-def _first_fluxes(clean, noise, model, x, y, radius) -> NDArray[np.float64]:
+def _first_fluxes(data, noise, model, x, y, radius) -> NDArray[np.float64]:
     """Matched-filter flux of each star where it stands, neighbours ignored."""
     flux = np.zeros(x.size)
-    match_stars(clean, noise.variance, *model, x, y, radius, flux)
+    match_stars(data, noise.variance, *model, x, y, radius, flux)
     return flux
 
 
@@ -147,22 +146,16 @@ def _reach(flux, psf, noise, radius, settings) -> NDArray[np.int64]:
     return np.clip(reach, np.minimum(radius, half), half).astype(np.int64)
 
 
-def _rest(step, x, y, tolerance, psf) -> None:
-    """Mark stars that rest (negative step) unless a star that still moves is near."""
-    moving = np.abs(step) >= tolerance
-    step[:] = np.abs(step)
-    near = _cells_near(x, y, moving, 2.0 * psf.size)
-    step[~moving & ~near] *= -1
-    step[~moving & ~near & (step == 0)] = -1e-9
-
-
-def _cells_near(x, y, moving, side) -> NDArray[np.bool_]:
-    """Whether a star shares its cell, or a neighbouring one, with a moving star."""
-    column, row = (x // side).astype(np.int64), (y // side).astype(np.int64)
-    column -= column.min()
-    row -= row.min()
-    grid = np.zeros((int(row.max()) + 3, int(column.max()) + 3), bool)
-    for i in (0, 1, 2):
-        for j in (0, 1, 2):
-            grid[row[moving] + i, column[moving] + j] = True
-    return grid[row + 1, column + 1]
+def _wake(step, x, y, influence, tolerance) -> bool:
+    """Let stars rest (negative step) unless they, or a star near them, still move; False when all rest."""
+    np.abs(step, out=step)
+    moving = step >= tolerance
+    if not moving.any():
+        return False
+    resting = np.flatnonzero(~moving)
+    if resting.size:
+        tree = cKDTree(np.column_stack([x[moving], y[moving]]))
+        distance, nearest = tree.query(np.column_stack([x[resting], y[resting]]))
+        quiet = resting[distance > influence[moving][nearest]]
+        step[quiet] = -np.maximum(step[quiet], 1e-9)
+    return True
