@@ -1,6 +1,7 @@
 """Synthetic skies and nights with their truth."""
 
 from zsds.sim.cameras import shrunken
+from zsds.sim.compare import ComparisonSettings, TruthComparison, compare_with_truth
 from zsds.sim.night import NightSummary, plan_survey, simulate_night
 from zsds.sim.plan import NightSettings
 from zsds.sim.psf import FAMILIES, PsfShape, TabulatedPsf, tabulate_psf, varied_shape
@@ -19,6 +20,7 @@ from zsds.sim.transients import TransientSettings, with_transients
 
 __all__ = [
     "FAMILIES",
+    "ComparisonSettings",
     "Conditions",
     "EpochSettings",
     "Epochs",
@@ -31,6 +33,8 @@ __all__ = [
     "SkySettings",
     "TabulatedPsf",
     "TransientSettings",
+    "TruthComparison",
+    "compare_with_truth",
     "epoch_pair",
     "epochs",
     "expected_light",

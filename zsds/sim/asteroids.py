@@ -140,14 +140,14 @@ def draw_asteroids(
     """``truth_asteroids`` that stand at given places with given V magnitudes at a UTC MJD.
 
     Main-belt distances and nearly circular, slightly inclined orbits; with ``near`` asteroids pass the
-    Earth at 0.02 to 0.06 au and leave streaks.
+    Earth at 0.008 to 0.03 au and leave streaks.
     """
     n = len(ra)
     origin = observer(mjd, site)
     phi, delta = np.radians(ra), np.radians(dec)
     sight = np.stack([np.cos(delta) * np.cos(phi), np.cos(delta) * np.sin(phi), np.sin(delta)], axis=1)
     belt = _distance_to(sight, origin, rng.uniform(2.1, 3.3, n))
-    distance = rng.uniform(0.02, 0.06, n) if near else belt
+    distance = rng.uniform(0.008, 0.03, n) if near else belt
     position = origin + distance[:, None] * sight
     velocity = _belt_velocity(position, rng)
     if near:  # several km/s across the line of sight
