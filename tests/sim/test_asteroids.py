@@ -4,7 +4,9 @@ from astropy.coordinates import EarthLocation, get_body_barycentric
 from astropy.table import Table
 from astropy.time import Time
 
+from zsds.associate.solar_system import predict_positions
 from zsds.core.camera import Site
+from zsds.core.tables import new_table
 from zsds.sim import asteroids
 
 SITE = Site(-116.8598, 33.3573, 1712)
@@ -57,3 +59,16 @@ def test_observer_is_at_one_au_and_turns_with_the_earth():
 
 def _time(mjd):
     return Time(mjd, format="mjd", scale="utc")
+
+
+def test_agrees_with_the_predictions_of_the_pipeline():
+    rng = np.random.default_rng(3)
+    ra, dec = rng.uniform(149, 151, 15), rng.uniform(19, 21, 15)
+    orbits = asteroids.draw_asteroids(ra, dec, np.full(15, 19.0), 58493.25, SITE, rng)
+    declared = new_table("orbits", 15)
+    for name in ("name", "epoch_mjd", "a", "e", "incl", "node", "peri", "mean_anomaly", "H", "G"):
+        declared[name][:] = orbits[name]
+    predicted = predict_positions(declared, 58493.25, SITE)
+    miss = np.hypot((predicted["ra"] - ra) * np.cos(np.radians(dec)), predicted["dec"] - dec) * 3600
+    assert miss.max() < 0.01
+    assert np.allclose(predicted["mag"], 19.0, atol=1e-3)

@@ -16,7 +16,7 @@ from zsds.core.tables import new_table
 
 GAUSS = 0.01720209895  # au**1.5 / day
 LIGHT_DAY_PER_AU = 0.0057755183
-OBLIQUITY = np.radians(84381.406 / 3600)  # J2000, IAU 2006
+OBLIQUITY = np.radians(84381.448 / 3600)  # J2000, as the Minor Planet Center and JPL use it
 METRES_PER_AU = 149597870700.0
 V_MINUS = {"g": -0.28, "r": 0.23, "i": 0.39, "z": 0.37}  # Sun-like colours
 

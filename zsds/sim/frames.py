@@ -291,8 +291,9 @@ def _exposure_row(survey: Survey, plan: Plan, ccd: int, quadrant: int, lit: _Lit
     noise_pixels = lit.psf.noise_pixels(nx / 2, ny / 2)
     response = float(np.median(survey_detector(survey, ccd, quadrant).response))
     zero_point = conditions.zero_point + 2.5 * np.log10(response)
-    variance = conditions.sky_level + conditions.read_noise**2
-    limit = conditions.zero_point - 2.5 * np.log10(5 * np.sqrt(variance * noise_pixels))
+    sky = conditions.sky_level * response
+    variance = sky + conditions.read_noise**2
+    limit = zero_point - 2.5 * np.log10(5 * np.sqrt(variance * noise_pixels))
     north = (plan.pointing.dec - conditions.dec) * 3600
     east = (plan.pointing.ra - conditions.ra) * 3600 * np.cos(np.radians(conditions.dec))
     values = {
@@ -305,7 +306,7 @@ def _exposure_row(survey: Survey, plan: Plan, ccd: int, quadrant: int, lit: _Lit
         "quadrant": quadrant,
         "fwhm_px": plan.psf.fwhm,
         "noise_pixels": noise_pixels,
-        "sky": conditions.sky_level,
+        "sky": sky,
         "zero_point": zero_point,
         "colour_coeff": conditions.colour_coeff,
         "extinction": plan.extinction,
