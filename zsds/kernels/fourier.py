@@ -28,13 +28,15 @@ def add_corner(tile, margin, right, top, out):
     ``right`` and ``top`` say which corner.
     """
     ny, nx = out.shape
+    share = np.empty(nx, np.float32)
+    for j in range(nx):
+        u = (j + 0.5) / nx
+        share[j] = u if right else 1 - u
     for i in range(ny):
-        v = (i + np.float32(0.5)) / ny
-        share_y = v if top else 1 - v
+        v = (i + 0.5) / ny
+        share_y = np.float32(v if top else 1 - v)
         for j in range(nx):
-            u = (j + np.float32(0.5)) / nx
-            share = share_y * (u if right else 1 - u)
-            out[i, j] += np.float32(share) * tile[i + margin, j + margin]
+            out[i, j] += share_y * share[j] * tile[i + margin, j + margin]
 
 
 @njit(cache=True, nogil=True)

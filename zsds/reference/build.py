@@ -30,6 +30,7 @@ class ReferenceSettings:
     clip_sigma: float = 5.0  # epochs farther from the median are left out of a pixel
     clip_fraction: float = 0.8  # and farther than this part of the brightest neighbour: spares star cores
     max_lost_weight: float = 0.3  # an epoch whose footprint loses more kernel weight to defects is left out
+    max_flagged: float = 0.2  # a pixel saturated, bled into, ... in more of its epochs is flagged so
     seeing_power: float = 2.0  # epochs weigh 1 / (variance * fwhm^power)
     strip_rows: int = 256  # co-add rows held for all epochs at once
     psf_spacing: float = 512.0  # pixels between nodes of the combined PSF
@@ -214,12 +215,12 @@ def _combine(
     weight /= np.where(covered, total, np.float32(1))
     data = np.where(covered, (weight * np.where(chosen, strip.data, 0)).sum(axis=0), np.float32(0))
     variance = (weight**2 * strip.variance).sum(axis=0)
-    # source bits of any chosen epoch; defects where most of the usable epochs have them
+    # where some epochs saturate the others alone make the pixel, with a PSF that is not the co-add's
     usable = strip.usable.sum(axis=0)
     mask = np.zeros(data.shape, np.uint32)
     for bit in (Mask.SATURATED, Mask.BLEED, Mask.HALO, Mask.GHOST):
         flagged = (strip.usable & ((strip.mask & np.uint32(bit)) != 0)).sum(axis=0)
-        mask |= np.where(2 * flagged > usable, np.uint32(bit), np.uint32(0))
+        mask |= np.where(flagged > settings.max_flagged * usable, np.uint32(bit), np.uint32(0))
     mask |= np.where(covered, np.uint32(0), np.uint32(Mask.NO_REFERENCE))
     return data, variance, mask, chosen.sum(axis=0).astype(np.uint16)
 

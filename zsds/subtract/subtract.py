@@ -29,8 +29,8 @@ class SubtractSettings:
     """How a reference is subtracted."""
 
     match: MatchSettings = field(default_factory=MatchSettings)
-    tile_size: int = 420  # largest tile, pixels; kernels are computed at the tiles' corners
-    kernel_size: int = 80  # side of the kernels, even, pixels; at least three times the PSF's core
+    tile_size: int = 448  # largest tile, pixels; kernels are computed at the tiles' corners
+    kernel_size: int = 64  # least side of the kernels, even, pixels; 1.4 times the PSFs' when that is more
     background_cell: int = 128  # pixels of a cell of the background difference; 0 leaves it alone
     curvature: float = 0.01  # interpolation error of the reference, in units of its Laplacian
     psf_size: int = 31  # side of the difference PSF's stamps, odd
@@ -92,6 +92,8 @@ def subtract(
             science.data, reference.data, coverage.both, scale, noise, settings.background_cell
         )
     planes = make_planes(science, reference, coverage, background, settings.curvature)
+    largest = max(science.psf.size, reference.psf.size)
+    settings = replace(settings, kernel_size=2 * int(np.ceil(max(settings.kernel_size, 1.4 * largest) / 2)))
     layout = make_layout(science.shape, settings.tile_size, settings.kernel_size)
     kernels_at = _kernels_at(science, reference, coverage, match, layout, settings)
     products = subtract_tiles(planes, layout, kernels_at, (match.dx_rms, match.dy_rms), scale)

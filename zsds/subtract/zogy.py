@@ -72,8 +72,7 @@ class Kernels:
 
 def difference_kernels(node: Node, science: PsfModel, reference: PsfModel, size: int) -> Kernels:
     """Kernels of the difference and the score at a node; ``size`` is even and well above the PSF's."""
-    psf_n = rfft2(centred(science.at(node.x, node.y), size))
-    psf_r = rfft2(centred(reference.at(node.x, node.y), size))
+    psf_n, psf_r = (rfft2(centred(psf.at(node.x, node.y), size)) for psf in (science, reference))
     var_n, var_r = node.science_noise**2, (node.reference_noise * node.flux_scale) ** 2
     power = var_n * np.abs(psf_r) ** 2 + var_r * np.abs(psf_n) ** 2
     floor = 1e-9 * power.max()
