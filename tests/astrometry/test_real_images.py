@@ -100,3 +100,37 @@ def test_huntsman_frame_with_another_catalog(shared_data):
     again = fit_astrometry(detected(data), reference, guess, 58500.0)
     middle = [np.array(f.wcs.all_pix2world(400, 400, 0)) for f in (found, again)]
     assert middle[0] == pytest.approx(middle[1], abs=0.5 / 3600)
+
+
+def test_distortion_of_a_real_schmidt_telescope(shared_data):
+    """Stars laid out by the coordinates that ZTF publishes, found from an undistorted guess."""
+    with fits.open(next((shared_data / "ztf_images").glob("*_zg_c09_o_q1_sciimg.fits.gz"))) as hdus:
+        truth = quiet_wcs(next(h.header for h in hdus if h.data is not None))
+    rng = np.random.default_rng(1)
+    shape, n = (3080, 3072), 3000
+    corner = truth.wcs.crpix - [1536.5, 1540.5]  # of the whole quadrant, of which the file is a part
+    pixels = rng.uniform(0, shape[::-1], (n, 2))
+    ra, dec = truth.all_pix2world(pixels + corner, 0).T
+    mag = rng.uniform(12, 20, n)
+    stars = Table({"flux": 10 ** (0.4 * (27 - mag))})
+    stars["flux_err"] = np.sqrt(stars["flux"] + 2000)
+    noise = np.hypot(0.03, 2.5 / 2.355 * stars["flux_err"] / stars["flux"])
+    stars["x"], stars["y"] = (pixels + noise[:, None] * rng.normal(size=(n, 2))).T
+    guess = WCS(naxis=2)
+    guess.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    guess.wcs.crval = truth.wcs.crval + np.array([0.03, -0.02])
+    guess.wcs.crpix = truth.wcs.crpix - corner
+    guess.wcs.cd = np.diag([-1.01, -1.01]) / 3600
+    guess.pixel_shape = shape[::-1]
+    guess.wcs.set()
+    gaia = Table({"ra": ra, "dec": dec, "phot_g_mean_mag": mag})[rng.random(n) < 0.6]
+    turned = np.sign(truth.wcs.cd if truth.wcs.has_cd() else truth.pixel_scale_matrix) * np.eye(2)
+    guess.wcs.cd = np.abs(guess.wcs.cd) * turned
+    guess.wcs.set()
+    found = fit_astrometry(stars[rng.random(n) < 0.7], gaia, guess, 58000.0)
+    grid = np.stack(np.meshgrid(np.linspace(0, 3071, 15), np.linspace(0, 3079, 15)), axis=-1).reshape(-1, 2)
+    offset = (found.wcs.all_pix2world(grid, 0) - truth.all_pix2world(grid + corner, 0)) * 3600
+    offset[:, 0] *= np.cos(np.radians(truth.wcs.crval[1]))
+    expected = found.rms_ra * np.sqrt(2 * 15 / found.n_matches)
+    assert np.median(np.hypot(*offset.T)) < 1.5 * expected
+    assert np.hypot(*offset.T).max() < 8 * expected

@@ -17,6 +17,7 @@ from zsds.kernels.match import vote
 
 Points = NDArray[np.float64]
 MAX_REFINED = 4000  # brightest stars that lead to the final radius
+LOW_COMPLETENESS = 0.35  # of the matches possible: perhaps right in a part of the image only
 HOPELESS = -4.0  # log odds of a start that richer maps will not save
 MIRRORS = (np.eye(2), np.diag([-1.0, 1.0]))
 
@@ -72,6 +73,8 @@ class Pattern:
         Minus log10 of the number of equally good chance solutions expected in the whole search.
     uneven : int
         Of 3 x 3 cells, those with far fewer matches than the others let expect.
+    completeness : float
+        Matches over those possible if the shorter list of each cell were all found.
     """
 
     orientation: Points
@@ -82,6 +85,7 @@ class Pattern:
     expected: float
     log_odds: float
     uneven: int
+    completeness: float
 
     def __call__(self, points: Points) -> Points:
         """Where points of the stars' plane lie in the catalog's."""
@@ -94,12 +98,13 @@ def find_pattern(patterns: Patterns, settings: AstrometrySettings) -> Pattern | 
     The caller judges ``log_odds``; searches go from cheap to costly and end with the first sure one.
     """
     best = None
-    for search in searches(patterns, settings):
+    for number, search in enumerate(searches(patterns, settings)):
         for start in _starts(patterns, search):
             found = refine(patterns, search, start)
             if found is not None and (best is None or _quality(found) > _quality(best)):
                 best = found
-            if best is not None and best.log_odds >= settings.min_log_odds + 2 and best.uneven == 0:
+            sure = best is not None and best.log_odds >= settings.min_log_odds + 2 and best.uneven == 0
+            if sure and (best.completeness > LOW_COMPLETENESS or number > 2):
                 return best
     return best
 
@@ -225,8 +230,10 @@ def judge(patterns: Patterns, search: Search, current: PlanePolynomial, order: i
     _, found, n_stars, n_catalog, mean = max(subsets)
     expected = _chance(moved[:n_stars], patterns.catalog[rows[:n_catalog]], patterns.final, mean)
     log_odds = -_log_tail(found, expected) - _log_trials(patterns, search, order)
-    uneven = _uneven_cells(moved, patterns.catalog[rows], moved[index], low, high)
-    return Pattern(search.orientation, current, order, index, neighbour, expected, log_odds, uneven)
+    uneven, completeness = evenness(moved, patterns.catalog[rows], moved[index])
+    return Pattern(
+        search.orientation, current, order, index, neighbour, expected, log_odds, uneven, completeness
+    )
 
 
 def _subsets(n_stars: int, n_catalog: int) -> list[tuple[int, int]]:
@@ -263,12 +270,14 @@ def _log_trials(patterns: Patterns, search: Search, order: int) -> float:
     return float(np.log10(cells * turns) + more * np.log10(patterns.rough / radius))
 
 
-def _uneven_cells(stars: Points, catalog: Points, matched: Points, low: Points, high: Points) -> int:
-    """Cells of 3 x 3 with less than a fifth of the matches expected there, where ten or more are."""
-    edges = [np.linspace(low[k], high[k], 4) for k in range(2)]
-    n_stars, n_catalog, n_matched = (
+def evenness(stars: Points, catalog: Points, matched: Points) -> tuple[int, float]:
+    """Cells of 3 x 3 that lack the matches expected there, and the part of the possible matches found."""
+    edges = [np.linspace(stars[:, k].min(), stars[:, k].max(), 4) for k in range(2)]
+    n_stars, n_catalog, found = (
         np.histogram2d(*points.T, bins=edges)[0] for points in (stars, catalog, matched)
     )
     possible = np.minimum(n_stars, n_catalog)
-    expected = possible * n_matched.sum() / max(possible.sum(), 1)
-    return int(((expected >= 10) & (n_matched < 0.2 * expected)).sum())
+    completeness = found.sum() / max(possible.sum(), 1)
+    expected = possible * completeness
+    lacking = (expected >= 5) & (found < 0.2 * expected) & (expected - found > 2.2 * np.sqrt(expected))
+    return int(lacking.sum()), float(completeness)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from zsds.astrometry.epoch import moved_to_epoch
 from zsds.astrometry.fit import Fit, fit_best_order
-from zsds.astrometry.pattern import Pattern, Patterns, find_pattern
+from zsds.astrometry.pattern import Pattern, Patterns, evenness, find_pattern
 from zsds.astrometry.positions import nearest
 from zsds.astrometry.residuals import match_table, residual_metrics
 from zsds.astrometry.settings import AstrometrySettings
@@ -101,7 +101,7 @@ def fit_astrometry(
     pattern = find_pattern(field_.patterns, settings)
     _check_pattern(pattern, field_, settings)
     fit, index, neighbour = _fit_all(field_, pattern, settings)
-    _check_fit(fit, field_, pattern, settings)
+    _check_fit(fit, index, field_, pattern, settings)
     wcs = sip_wcs(
         lambda pixels: fit.map(field_.to_plane(pixels) @ pattern.orientation.T),
         field_.ra0,
@@ -258,19 +258,20 @@ def _catalog_errors(field_: _Field) -> NDArray[np.float64]:
     return np.sqrt(errors[field_.catalog_rows]) / 1000
 
 
-def _check_fit(fit: Fit, field_: _Field, pattern: Pattern, settings: AstrometrySettings) -> None:
-    """A polynomial that turns the image inside out, or keeps few of its stars, is no solution."""
+def _check_fit(
+    fit: Fit, index: NDArray[np.int64], field_: _Field, pattern: Pattern, settings: AstrometrySettings
+) -> None:
+    """A map that turns the image inside out, keeps few stars, or leaves parts without, is no solution."""
     corners = field_.to_plane(_corner_pixels(field_.shape)) @ pattern.orientation.T
     step = 1e-3 * field_.patterns.half_size
-    moved = [fit.map(corners + shift) for shift in ([0.0, 0.0], [step, 0.0], [0.0, step])]
-    areas = np.linalg.det(np.stack([moved[1] - moved[0], moved[2] - moved[0]], axis=1)) / step**2
-    if fit.used.sum() < max(3, settings.min_matches - 1) or np.abs(areas - np.median(areas)).max() > 0.1:
-        numbers = {
-            "matches": int(fit.used.sum()),
-            "log_odds": pattern.log_odds,
-            "area_ratio": float(areas.max()),
-        }
-        raise UnusableData("no astrometric solution", numbers)
+    nodes = [fit.map(corners + shift) for shift in ([0.0, 0.0], [step, 0.0], [0.0, step])]
+    areas = np.linalg.det(np.stack([nodes[1] - nodes[0], nodes[2] - nodes[0]], axis=1)) / step**2
+    moved = fit.map(field_.patterns.stars @ pattern.orientation.T)
+    uneven, _ = evenness(moved, field_.patterns.catalog, moved[index])
+    few = fit.used.sum() < max(3, settings.min_matches - 1)
+    if few or uneven > 2 or np.abs(areas - np.median(areas)).max() > 0.1:
+        numbers = {"matches": int(fit.used.sum()), "log_odds": pattern.log_odds, "uneven_cells": uneven}
+        raise UnusableData("no astrometric solution", numbers | {"area_ratio": float(areas.max())})
 
 
 def _corner_pixels(shape: tuple[int, int]) -> Points:
