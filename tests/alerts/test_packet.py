@@ -97,6 +97,21 @@ def test_history_is_30_days_sorted_and_earlier(facts):
     assert [point.mag for point in packet.light_curve()] == [None, None, 19.0, None, 19.0]
 
 
+def test_history_of_the_database_is_taken_apart(facts):
+    record = alerts.candidate_records(candidates(), facts)[0]
+    earlier = {**facts, "jd": facts["jd"] - 1}
+    seen = {**record, "jd": facts["jd"] - 2, "candid": 5}
+    rows = [
+        {"jd": earlier["jd"], "pid": 1, "channel": 3, "candid": None, "record": earlier},
+        {"jd": seen["jd"], "pid": 2, "channel": 3, "candid": 5, "snr": 8.0, "record": seen},
+        {"jd": facts["jd"] - 3, "candid": None, "record": {**earlier, "jd": facts["jd"] - 3}},
+    ]
+    found = alerts.build_packet(record, "ZTF23aaaaaaa", rows).record["prv_candidates"]
+    assert [row["candid"] for row in found] == [None, 5, None]  # by time
+    assert [row["magpsf"] for row in found] == [None, 19.0, None]
+    assert all(row["diffmaglim"] == 20.5 for row in found)
+
+
 def test_past_is_taken_as_given(facts):
     record = alerts.candidate_records(candidates(), facts)[0]
     packet = alerts.build_packet(record, "ZTF23aaaaaaa", past=alerts.Past(40, 900, 2458000.5, facts["jd"]))

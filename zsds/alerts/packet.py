@@ -215,9 +215,11 @@ def build_packet(
         ``ZTFyyaaaaaaa``.
     history : iterable of mapping
         Earlier detections (as `candidate_records` gives them) and non-detections (as `exposure_facts`)
-        at this object; older than 30 days or not earlier than this exposure are left out.
+        at this object; older than 30 days or not earlier than this exposure are left out. A row that
+        holds such a mapping under ``record``, as the database gives them, is taken apart.
     past : Past, optional
-        Counts since the beginning of the survey; without it, those of the history given.
+        Counts since the beginning of the survey (a `zsds.associate.history.History` will do); without it,
+        those of the history given.
     stamps : Stamps, optional
     publisher : str
 
@@ -258,8 +260,13 @@ def _defaults() -> dict[str, Any]:
 
 
 def _recent(history: Iterable[Mapping[str, Any]], jd: float) -> list[Mapping[str, Any]]:
-    rows = [row for row in history if jd - HISTORY_DAYS <= row["jd"] < jd]
+    rows = [_shown(row) for row in history if jd - HISTORY_DAYS <= row["jd"] < jd]
     return sorted(rows, key=lambda row: (row["jd"], row.get("candid") or 0))
+
+
+def _shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    record = row.get("record")
+    return {**row, **record, "candid": row.get("candid")} if record else row
 
 
 def _counted(rows: Sequence[Mapping[str, Any]], jd: float) -> Past:
