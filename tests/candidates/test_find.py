@@ -293,6 +293,38 @@ def test_trail_is_measured_flagged_and_kept(length, flux, angle, sign):
     assert all(has(other, CandidateFlag.REPEATED) for other in table[1:])
 
 
+@pytest.mark.parametrize(("fraction", "flagged"), [(0.1, True), (0.2, False)])
+def test_part_of_the_light_is_told_but_does_not_veto(fraction, flagged):
+    signal, light = blank(), blank()
+    draw(signal, 60.2, 50.3, fraction * 2e4)
+    draw(light, 60.2, 50.3, 2e4)
+    difference, science = subtraction(signal, light)
+    for reference in (None, exposure(light, np.ones_like(light))):
+        row = find_candidates(difference, science, reference=reference)[0]
+        assert has(row, CandidateFlag.IN_LIGHT) == flagged
+        assert row["is_alert"]
+
+
+def test_ring_around_a_bright_star_is_no_alert():
+    signal, light = blank(), blank()
+    draw(light, 60.2, 50.3, 3e5, GaussianPsf(3.2, 31))
+    for angle in np.arange(0, 2 * np.pi, 0.3):  # the wing of a PSF model gone wrong
+        draw(signal, 60.2 + 5 * np.cos(angle), 50.3 + 5 * np.sin(angle), 350 * np.cos(angle))
+    table = find_candidates(*subtraction(signal, light))
+    assert len(table) >= 2
+    assert not table["is_alert"].any()
+
+
+def test_peak_in_a_hole_is_shapeless():
+    signal = blank()
+    draw(signal, 60, 50, -4000, GaussianPsf(6.0, 41))
+    draw(signal, 60, 50, 2500)
+    row = only(signal)
+    assert np.isnan(row["elong"])
+    assert has(row, CandidateFlag.SHAPELESS)
+    assert not row["is_alert"]
+
+
 @pytest.mark.parametrize("distance", [5.0, 7.0])
 def test_two_neighbours_are_no_trail(distance):
     signal = blank()

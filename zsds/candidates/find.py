@@ -17,6 +17,7 @@ from zsds.candidates.fits import (
     fit_dipole,
     fit_point,
     fit_trail,
+    points_chi2,
     without_source,
 )
 from zsds.candidates.flags import CandidateFlag as Flag
@@ -213,9 +214,8 @@ def _measure(field: Field, peaks: Peaks, i: int, sky: float, host: float) -> dic
     patch = cut_patch(field.data, field.variance, field.bad, col, row, half, 2 * fwhm, sky)
     fit = fit_point(patch, field.psf, peaks.x[i], peaks.y[i])
     dipole = _try_dipole(field, patch, peaks, i, fwhm)
-    dipole_columns = _dipole_columns(dipole, fit)
-    star_flux = _star_flux(field, row, col)
-    if dipole is not None and judge.is_pair({**dipole_columns, "star_flux": star_flux}, settings):
+    dipole_columns = _dipole_columns(field, dipole, fit)
+    if dipole is not None and judge.is_pair(dipole_columns, settings):
         others = (dipole.negative, dipole.fluxes[1]) if sign > 0 else (dipole.positive, dipole.fluxes[0])
         patch = without_source(patch, field.psf, *others)
         fit = fit_point(patch, field.psf, peaks.x[i], peaks.y[i])
@@ -232,7 +232,8 @@ def _measure(field: Field, peaks: Peaks, i: int, sky: float, host: float) -> dic
         "fit_pixels": fit.n_pixels,
         "spread": spread,
         "spread_err": spread_err,
-        "star_flux": star_flux,
+        "star_flux": _star_flux(field, row, col),
+        "light": _light(field, fit.stamp, row, col, fit.flux),
         **_sharpness(field, row, col, sign, host),
         **dipole_columns,
         **_trail_columns(trail),
@@ -324,6 +325,20 @@ def _star_flux(field: Field, row: int, col: int) -> float:
     return max((float(np.nanmax(top)) for top in tops if np.isfinite(top).any()), default=0.0) / peak
 
 
+def _light(field: Field, stamp: NDArray[np.float32], row: int, col: int, new_flux: float) -> float:
+    """PSF-weighted flux of what was there before: of the reference, or of science without the new source.
+
+    0 where the PSF reaches beyond the image.
+    """
+    half = stamp.shape[0] // 2
+    image = field.science if field.reference is None else field.reference
+    pixels = image[max(0, row - half) : row + half + 1, max(0, col - half) : col + half + 1]
+    if pixels.shape != stamp.shape:
+        return 0.0
+    flux = float(np.nansum(stamp * pixels)) / float((stamp.astype(float) ** 2).sum())
+    return flux - new_flux if field.reference is None else flux
+
+
 def _sharpness(field: Field, row: int, col: int, sign: int, host: float) -> dict[str, Any]:
     if sign < 0:  # a cosmic ray brightens; the clipped reference has none
         return {"sharpness": np.nan, "sharp_sigma": 0.0}
@@ -345,10 +360,14 @@ def _try_dipole(field: Field, patch: Patch, peaks: Peaks, i: int, fwhm: float) -
     return fit_dipole(patch, field.psf, *(lobes if sign > 0 else lobes[::-1]))
 
 
-def _dipole_columns(dipole: DipoleFit | None, fit: PointFit) -> dict[str, Any]:
+def _dipole_columns(field: Field, dipole: DipoleFit | None, fit: PointFit) -> dict[str, Any]:
     if dipole is None:
         return {}
+    x, y = np.add(dipole.positive, dipole.negative) / 2
+    col, row = round(float(x)), round(float(y))
+    stamp = field.psf.at(x, y, x - col, y - row)
     return {
+        "dipole_star": _light(field, stamp, row, col, 0.0) if min(row, col) >= 0 else 0.0,
         "dipole_flux": dipole.flux,
         "dipole_length": np.hypot(dipole.dx, dipole.dy),
         "dipole_angle": np.degrees(np.arctan2(dipole.dy, dipole.dx)),
@@ -378,7 +397,17 @@ def _try_trail(field: Field, peaks: Peaks, i: int, shape: Shape, fwhm: float, sk
     core = np.ascontiguousarray(
         core[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
     )
-    return fit_trail(patch, core, (x, y), (along * np.cos(angle), along * np.sin(angle)))
+    trail = fit_trail(patch, core, (x, y), (along * np.cos(angle), along * np.sin(angle)))
+    if peaks.nblend[i] > 1 and points_chi2(patch, core, _patch_mates(peaks, i)) < trail.chi2:
+        return None
+    return trail
+
+
+def _patch_mates(peaks: Peaks, i: int) -> NDArray[np.float64]:
+    """Positions [n, 2] of the peaks that share a patch with this one, itself included; at most ten."""
+    same = (peaks.patch_x == peaks.patch_x[i]) & (peaks.patch_y == peaks.patch_y[i])
+    same &= peaks.is_positive == peaks.is_positive[i]
+    return np.column_stack([peaks.x[same], peaks.y[same]])[:10]
 
 
 def _trail_columns(trail: TrailFit | None) -> dict[str, Any]:

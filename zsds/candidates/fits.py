@@ -317,6 +317,14 @@ def fit_trail(
     return TrailFit(flux, x, y, best[2], best[3], chi2, point[1], n_pixels)
 
 
+def points_chi2(patch: Patch, stamp: NDArray[np.float32], positions: NDArray[np.float64]) -> float:
+    """Chi-square of point sources held at given positions [n, 2], pixels of the image; fluxes are free."""
+    lines = [np.array([x - patch.col, y - patch.row, 0.0, 0.0]) for x, y in positions]
+    basis = np.stack([_draw(patch, stamp, line) for line in lines])
+    fluxes = _solve(*_normal(basis, patch)).astype(np.float32)
+    return float(chi_square(np.tensordot(fluxes, basis, axes=1), patch.data, patch.weight)[0])
+
+
 def _draw(patch: Patch, stamp: NDArray[np.float32], line: NDArray) -> NDArray[np.float32]:
     out = np.zeros_like(patch.data)
     draw_trail(stamp, line[0], line[1], line[2], line[3], 1.0, out)

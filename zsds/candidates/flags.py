@@ -25,6 +25,8 @@ class CandidateFlag(IntFlag):
     TOO_FAINT = 1 << 16
     NARROW = 1 << 17
     REPEATED = 1 << 18
+    IN_LIGHT = 1 << 19
+    SHAPELESS = 1 << 20
 
 
 CANDIDATE_FLAG_MEANINGS = {
@@ -47,4 +49,6 @@ CANDIDATE_FLAG_MEANINGS = {
     CandidateFlag.TOO_FAINT: "fainter than the limit in magnitude",
     CandidateFlag.NARROW: "significantly narrower than the PSF in the difference image",
     CandidateFlag.REPEATED: "on the same trail as a more significant candidate, which stands for both",
+    CandidateFlag.IN_LIGHT: "a small part of the light at its place; cuts on shape then need no significance",
+    CandidateFlag.SHAPELESS: "second moments are not positive: no source, but structure around one",
 }

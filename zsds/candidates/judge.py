@@ -25,6 +25,7 @@ def flags_of(found: Mapping[str, Any], settings: CandidateSettings) -> Flag:
     settings : CandidateSettings
     """
     sign = 1 if found["is_positive"] else -1
+    in_light = abs(found["flux"]) < settings.light_fraction * found["light"]
     tests = {
         Flag.EDGE: found["mindtoedge"] < settings.edge,
         Flag.DEFECT_PIXELS: found["nbad"] > 0,
@@ -38,11 +39,15 @@ def flags_of(found: Mapping[str, Any], settings: CandidateSettings) -> Flag:
         Flag.LOW_SNR: sign * found["snr"] < settings.min_snr,
         Flag.WIDE: found["fwhm"] > settings.max_fwhm,
         Flag.ELONGATED: found["elong"] > settings.max_elong
-        and found["roundness_sigma"] > settings.elong_sigma,
-        Flag.APERTURE_MISMATCH: _apertures_disagree(found, settings),
+        and (in_light or found["roundness_sigma"] > settings.elong_sigma),
+        Flag.APERTURE_MISMATCH: _apertures_disagree(
+            found, settings, 0.0 if in_light else settings.magdiff_sigma
+        ),
         Flag.POOR_FIT: found["chipsf"] > _allowed_chi(found, settings),
         Flag.TOO_FAINT: found["magpsf"] > settings.max_mag,
         Flag.NARROW: found["spread"] + settings.cosmic_ray_sigma * found["spread_err"] < NARROW_SPREAD,
+        Flag.IN_LIGHT: in_light,
+        Flag.SHAPELESS: np.isnan(found["elong"]) and (in_light or abs(found["snr"]) > settings.min_shape_snr),
     }
     flags = Flag(0)
     for flag, raised in tests.items():
@@ -52,9 +57,12 @@ def flags_of(found: Mapping[str, Any], settings: CandidateSettings) -> Flag:
 
 
 def is_alert(flags: Flag, settings: CandidateSettings) -> bool:
-    """Whether no vetoing flag stands; a trail is forgiven what a trail cannot help."""
+    """Whether no vetoing flag stands; a trail is forgiven what a trail cannot help.
+
+    Not so within another source's light, where arcs of its badly subtracted wing look like trails.
+    """
     veto = settings.veto
-    if flags & Flag.TRAIL:
+    if flags & Flag.TRAIL and not flags & Flag.IN_LIGHT:
         veto &= ~settings.trail_excuses
     return not int(flags) & veto
 
@@ -86,7 +94,7 @@ def _is_dipole(found: Mapping[str, Any], settings: CandidateSettings) -> bool:
     if "dipole_flux" not in found or not found["dipole_flux"] > 0:
         return False
     moment = found["dipole_flux"] * found["dipole_length"]
-    explained = moment < settings.max_dipole_shift * found["star_flux"]
+    explained = moment < settings.max_dipole_shift * found["dipole_star"]
     return bool(explained and found["dipole_chi_ratio"] < settings.dipole_chi_ratio)
 
 
@@ -104,11 +112,11 @@ def _is_trail(found: Mapping[str, Any], settings: CandidateSettings) -> bool:
     )
 
 
-def _apertures_disagree(found: Mapping[str, Any], settings: CandidateSettings) -> bool:
-    """Aperture flux outside the range of magnitude differences, and significantly so."""
+def _apertures_disagree(found: Mapping[str, Any], settings: CandidateSettings, n_sigma: float) -> bool:
+    """Aperture flux outside the range of magnitude differences by so many of its errors."""
     flux, aperture = abs(found["flux"]), np.copysign(1.0, found["flux"]) * found["ap_flux"]
     least, most = flux * 10 ** (-0.4 * settings.max_magdiff), flux * 10 ** (-0.4 * settings.min_magdiff)
-    noise = settings.magdiff_sigma * found["ap_flux_err"]
+    noise = n_sigma * found["ap_flux_err"]
     return bool(aperture < least - noise or aperture > most + noise)
 
 

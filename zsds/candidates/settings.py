@@ -19,6 +19,7 @@ VETO = (
     | Flag.TOO_FAINT
     | Flag.NARROW
     | Flag.REPEATED
+    | Flag.SHAPELESS
 )
 TRAIL_EXCUSES = Flag.WIDE | Flag.ELONGATED | Flag.APERTURE_MISMATCH | Flag.POOR_FIT
 
@@ -47,6 +48,8 @@ class CandidateSettings:
     magdiff_sigma: float = 3.0  # the mismatch must be significant too
     min_star_fraction: float = 0.01  # of the flux of a star at the same place
     dipole_score: float = 3.5  # opposite score next to the peak that makes a dipole worth a fit
+    light_fraction: float = 0.15  # of the light at the place: below, shapes are judged without leniency
+    min_shape_snr: float = 10.0  # brighter sources without positive second moments are none
     max_dipole_shift: float = 0.5  # a star misplaced by less than this explains a dipole
     dipole_chi_ratio: float = 0.8  # chi-square of the dipole over that of the point source
     trail_chi_ratio: float = 0.8
