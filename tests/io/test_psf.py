@@ -9,7 +9,7 @@ from astropy.io import fits
 from zsds.core.errors import BadInput
 from zsds.core.psf import GaussianPsf
 from zsds.io.psf import read_psf, write_psf
-from zsds.reference.psf import GridPsf
+from zsds.psf.model import GridPsf, PolynomialPsf
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,19 @@ def test_gaussian(tmp_path, size):
 
 def test_grid(tmp_path):
     stamps = np.random.default_rng(0).normal(size=(2, 2, 31, 31)).astype(np.float32)
-    psf = GridPsf(np.array([0.0, 99.0]), np.array([0.0, 49.0]), stamps)
+    psf = GridPsf.from_stamps(stamps, [0.0, 99.0], [0.0, 49.0])
     write_psf(tmp_path / "p.fits", psf, (50, 100))
-    np.testing.assert_array_equal(read_psf(tmp_path / "p.fits").stamps, stamps)
+    back = read_psf(tmp_path / "p.fits")
+    for where in ((0, 0), (30.5, 20.25, 0.4, -0.1), (99, 49, -0.5, 0.5)):
+        np.testing.assert_array_equal(back.at(*where), psf.at(*where))
+
+
+def test_polynomial(tmp_path):
+    psf = PolynomialPsf.from_model(Growing(), (300, 400), order=2)
+    write_psf(tmp_path / "p.fits", psf, (300, 400))
+    back = read_psf(tmp_path / "p.fits")
+    for where in ((0, 0), (300.5, 20.25, 0.4, -0.1), (399, 299, -0.5, 0.5)):
+        np.testing.assert_array_equal(back.at(*where), psf.at(*where))
 
 
 def test_a_model_without_arrays_is_sampled(tmp_path):

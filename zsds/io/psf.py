@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from zsds.core.errors import BadInput
 from zsds.core.psf import GaussianPsf, PsfModel
 from zsds.io.files import opened_fits, write_fits
-from zsds.reference.psf import GridPsf
+from zsds.psf.model import GridPsf, model_knots
 
 OUTSIDE_SIZE = 25  # side of the stamp in HDU 0
 SAMPLE_SPACING = 256.0  # pixels between samples of a model that cannot be stored as it is
+OVERSAMPLING = 2  # knots per pixel of a sampled model
 _OURS = "zsds."
 _WCS_CARD = re.compile(r"(CTYPE|CRVAL|CRPIX|CUNIT|WCSAXES|CD\d_|PV\d_|(A|B|AP|BP)_(\d_\d|ORDER))")
 
@@ -77,10 +78,10 @@ def read_psf(path: Path) -> PsfModel:
 
 
 def sampled_psf(psf: PsfModel, shape: tuple[int, int]) -> GridPsf:
-    """Any model as stamps on a grid over an image."""
+    """Any model, sampled on a grid of positions over an image."""
     y, x = (np.linspace(0, n - 1, 2 + int(n // SAMPLE_SPACING)) if n > 1 else np.zeros(1) for n in shape)
-    stamps = np.array([[psf.at(float(a), float(b)) for a in x] for b in y], dtype=np.float32)
-    return GridPsf(x, y, stamps)
+    knots = np.array([[model_knots(psf, float(a), float(b), OVERSAMPLING) for a in x] for b in y])
+    return GridPsf(knots.astype(np.float32), x, y, psf.size, OVERSAMPLING)
 
 
 def _single_stamp(path: Path, stamp: NDArray | None) -> GridPsf:
@@ -94,7 +95,7 @@ def _single_stamp(path: Path, stamp: NDArray | None) -> GridPsf:
         raise BadInput(
             str(path), "its PSF stamp does not sum to a positive number", "leave it to be measured"
         )
-    return GridPsf(np.zeros(1), np.zeros(1), (stamp / np.float32(total))[None, None])
+    return GridPsf.from_stamps((stamp / np.float32(total))[None, None], [0.0], [0.0])
 
 
 def _resized(stamp: NDArray[np.float32], size: int) -> NDArray[np.float32]:
