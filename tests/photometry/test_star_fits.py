@@ -107,3 +107,31 @@ def test_whole_chain_recovers_fluxes():
     ratio = (stars["flux"] / field.flux[near])[alone]
     assert alone.sum() > 15
     assert np.median(ratio) == pytest.approx(1, abs=0.004)
+
+
+def test_negative_fluxes_are_measured_as_well():
+    exposure, x, y, flux = grid_field(9, np.array([5e3, 2e4]))
+    turned = replace(exposure, data=-exposure.data, variance=np.full_like(exposure.variance, 400))
+    stars = fit_stars(turned, MODEL, Table({"x": x, "y": y}), StarSettings(hold_positions=True))
+    assert np.median((stars["flux"] + flux) / flux) == pytest.approx(0, abs=0.01)
+
+
+def test_saturated_stars_are_measured_on_their_wings():
+    exposure, x, y, flux = grid_field(10, np.array([2e5]))
+    mask = exposure.mask.copy()
+    mask[exposure.data > 8000] = Mask.SATURATED
+    stars = fit_stars(replace(exposure, mask=mask), MODEL, Table({"x": x, "y": y}))
+    assert np.median(stars["flux"] / flux) == pytest.approx(1, abs=0.02)
+    assert (np.asarray(stars["flags"]) & Mask.SATURATED).all()
+
+
+def test_second_sky_removes_what_the_first_left():
+    exposure, x, y, flux = grid_field(12, np.array([3000.0]))
+    slope = 0.05 * np.arange(exposure.data.shape[1], dtype=np.float32)
+    tilted = replace(exposure, data=exposure.data + slope)
+    plain = fit_stars(tilted, MODEL, Table({"x": x, "y": y}))
+    better = fit_stars(tilted, MODEL, Table({"x": x, "y": y}), StarSettings(sky_mesh=48))
+    pull = [float(np.mean((t["flux"] - flux) / t["flux_err"])) for t in (plain, better)]
+    assert pull[0] > 0.5
+    assert abs(pull[1]) < 0.25
+    assert np.corrcoef(better["sky"], 0.05 * x)[0, 1] > 0.95

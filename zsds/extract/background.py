@@ -82,9 +82,9 @@ def measure_background(exposure: Exposure, settings: BackgroundSettings | None =
     grow_above(data, *first, step, settings.source_sigma, settings.source_grow, masked)
     mesh = _mesh(data, masked if masked.mean() < 0.7 else unusable, cell, settings.filter_cells)
     level, rms = mesh.back(dtype=np.float32), mesh.rms(dtype=np.float32)
-    level += np.float32(_skewness_bias(exposure, unusable, float(np.median(rms))))
+    level += np.float32(_skewness_bias(exposure, unusable, float(np.median(rms[::5, ::5]))))
     log.info("sky %.1f electrons, noise %.2f", mesh.globalback, mesh.globalrms)
-    return Background(level, rms, float(np.median(level)), float(np.median(rms)))
+    return Background(level, rms, float(np.median(level[::5, ::5])), float(np.median(rms[::5, ::5])))
 
 
 def _skewness_bias(exposure: Exposure, unusable: NDArray[np.bool_], sigma: float) -> float:

@@ -5,24 +5,6 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def clipped_mean(values, kappa, iterations):
-    """(mean, standard deviation, count) of the finite values, clipped about the median at kappa sigma."""
-    kept = values[np.isfinite(values)]
-    if kept.size == 0:
-        return np.nan, np.nan, 0
-    middle = np.median(kept)
-    sigma = 1.4826 * np.median(np.abs(kept - middle))
-    for _ in range(iterations):
-        inside = kept[np.abs(kept - middle) <= kappa * sigma]
-        if inside.size == kept.size or inside.size == 0:
-            break
-        kept = inside
-        middle = np.median(kept)
-        sigma = np.std(kept)
-    return np.mean(kept), np.std(kept), kept.size
-
-
-@njit(cache=True, nogil=True)
 def grow_above(data, level, rms, step, n_sigma, radius, masked):
     """Set masked True within a square of `radius` around pixels more than n_sigma * rms above level.
 

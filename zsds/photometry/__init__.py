@@ -8,6 +8,7 @@ from zsds.photometry.apertures import (
     measure_growth,
     psf_growth,
 )
+from zsds.photometry.star_flat import StarFlat, StarFlatSettings, fit_star_flat
 from zsds.photometry.stars import StarSettings, fit_stars
 from zsds.photometry.zero_point import ZeroPointSettings, fit_zero_point, limiting_magnitude, noise_pixels
 
@@ -15,8 +16,11 @@ __all__ = [
     "DIAMETERS",
     "ApertureSettings",
     "GrowthCurve",
+    "StarFlat",
+    "StarFlatSettings",
     "StarSettings",
     "ZeroPointSettings",
+    "fit_star_flat",
     "fit_stars",
     "fit_zero_point",
     "limiting_magnitude",

@@ -25,7 +25,7 @@ class ZeroPointSettings:
     default_colour: float = 0.0  # colour term where it cannot be fitted
     default_colour_err: float = 0.05  # and its error
     clip_sigma: float = 3.5  # stars farther from the fit are left out
-    iterations: int = 20
+    iterations: int = 20  # of fit and clipping at most
     max_mag_err: float = 0.1  # noisier stars are not used
     max_scatter: float = 0.3  # mag; larger means clouds or wrong matches
 

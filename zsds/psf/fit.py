@@ -28,7 +28,7 @@ class PsfSettings:
 
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     order: int = -1  # of the polynomials in position; -1 lets left-out stars decide
-    max_order: int = 3
+    max_order: int = 3  # largest order tried
     half_size_fwhm: float = 5.0  # stamps reach this many FWHM from the star
     min_stars: int = 5  # fewer make the image unusable
     iterations: int = 3  # rounds of star positions, neighbours, rejection and PSF
@@ -36,7 +36,7 @@ class PsfSettings:
     smoothness: float = 1.0  # weight of the prior that departures are smooth
     model_error: float = 0.01  # of a star's pixel, added to its noise so that no single star rules
     reject_sigma: float = 4.0  # stars that fit worse than the others by this much are left out
-    max_solver_steps: int = 30
+    max_solver_steps: int = 30  # of conjugate gradients, each round
     solver_tolerance: float = 1e-3  # of the right-hand side's norm
 
 
