@@ -63,6 +63,19 @@ def test_no_trail_in_fields_without(seed):
     assert find_trails(sky_image(stars, 2.3, shape=SHAPE, seed=seed)) == []
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_chance_alignments_of_bright_stars_are_no_trail(seed):
+    shape = (345, 433)
+    stars = random_stars(12, np.random.default_rng(seed), shape, low=4.0, high=6.0)
+    assert find_trails(sky_image(stars, 4.0, shape=shape, seed=seed)) == []
+
+
+def test_a_glowing_edge_is_no_trail():
+    exposure = sky_image(random_stars(30, np.random.default_rng(1), SHAPE), shape=SHAPE)
+    glow = np.broadcast_to(25 * np.exp(-np.arange(SHAPE[1]) / 15), SHAPE)
+    assert find_trails(with_light(exposure, glow)) == []
+
+
 def test_spikes_of_a_bright_star_are_no_trail():
     ny, nx = SHAPE
     rows, cols = np.mgrid[:ny, :nx]

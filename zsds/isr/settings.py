@@ -90,6 +90,8 @@ class TrailSettings:
         Significance of the sum along a line.
     min_length : float
         Shortest trail, as a fraction of the image's shorter side; shorter ones may be asteroids.
+    min_pixels : float
+        Shortest trail in pixels.
     min_filled : float
         Fraction of the trail's pieces that must be bright by themselves.
     max_trails : int
@@ -104,6 +106,7 @@ class TrailSettings:
 
     n_sigma: float = 7.0
     min_length: float = 0.3
+    min_pixels: float = 150.0
     min_filled: float = 0.7
     max_trails: int = 8
     width_sigma: float = 0.3

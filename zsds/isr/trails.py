@@ -18,6 +18,10 @@ _BINS = 320  # bins along the longer side for the search
 _CLIP = 4.0  # sigma beyond which a bin counts no more: one star must not make a line
 _BRIGHT = 50.0  # the same where the profile of a trail is measured
 _TRIES = 4  # lines looked at closely before giving up
+_FLANK = 14  # distance to which the flanks of a line are looked at, pixels
+_SURE = 5.0  # least significance of the median along the trail
+_COLUMN = 8.0  # half-width of lines along rows or columns beyond which they are no trails
+_BORDER = 24.0  # distance from the border within which they are none, pixels
 _FADE = 2.5  # a spike is at least so much brighter in its inner third than in its outer
 
 
@@ -177,7 +181,7 @@ def _refined(
 ) -> Trail | None:
     """The trail near a line of the search, if it is long and filled enough and no star's spike."""
     angle, offset = _aligned(residual, angle, offset, 2 * step + 4)
-    total, count = residual.profile(angle, offset, 2, _CLIP)
+    total, count = residual.profile(angle, offset, _FLANK, _CLIP)
     ends = _ends(total, count, residual.data.shape, settings)
     if ends is None:
         return None
@@ -188,7 +192,8 @@ def _refined(
     if _is_spike(total, count, first - half, angle, offset, residual.stars):
         return None
     width = _half_width(total, count, settings.width_sigma)
-    return Trail(angle, offset, first - half, last - half, width, 0.0)
+    trail = Trail(angle, offset, first - half, last - half, width, 0.0)
+    return None if width <= 1 or _is_border(trail, residual.data.shape) else trail
 
 
 def _aligned(residual: _Residual, angle: float, offset: float, reach: int) -> tuple[float, float]:
@@ -204,6 +209,16 @@ def _aligned(residual: _Residual, angle: float, offset: float, reach: int) -> tu
                 highest, best, shift = smooth.max(), candidate, int(np.argmax(smooth)) - reach
         turn /= 3
     return float(best), float(offset + shift)
+
+
+def _is_border(trail: Trail, shape: tuple[int, ...]) -> bool:
+    """Whether a line is a slope of the sky at the detector's border: near it all along, or wide."""
+    along = np.array([trail.first, trail.last])
+    cos, sin = np.cos(trail.angle), np.sin(trail.angle)
+    x, y = trail.offset * cos - along * sin, trail.offset * sin + along * cos
+    near = [x < _BORDER, y < _BORDER, x > shape[1] - 1 - _BORDER, y > shape[0] - 1 - _BORDER]
+    straight = min(np.ptp(x), np.ptp(y)) < 2
+    return bool(any(side.all() for side in near) or (straight and trail.half_width > _COLUMN))
 
 
 def _is_spike(
@@ -237,30 +252,48 @@ def _is_spike(
 def _ends(
     total: NDArray[np.float32], count: NDArray[np.float32], shape: tuple[int, ...], settings: TrailSettings
 ) -> tuple[int, int] | None:
-    """First and last step of the trail along the line; None if it is too short or has too many gaps."""
-    line, n = total.sum(axis=1), count.sum(axis=1)
+    """First and last step of the trail along the line; None if it is too short or has too many gaps.
+
+    The line is cut into pieces long enough to show a trail as strong as the whole line; a piece counts by its
+    median above that of its flanks, so that neither stars nor slopes of the sky do.
+    """
+    middle = slice(_FLANK - 2, _FLANK + 3)
+    line, n = total[:, middle].sum(axis=1), count[:, middle].sum(axis=1)
+    beside, n_beside = (array.sum(axis=1) - array[:, 5:-5].sum(axis=1) for array in (total, count))
     inside = np.nonzero(n > 0)[0]
-    if inside.size < 8:
+    shortest = max(settings.min_length * min(shape), settings.min_pixels)
+    if inside.size < shortest:
         return None
     start, stop = int(inside[0]), int(inside[-1]) + 1
     strength = line[start:stop].sum() / np.sqrt(max(n[start:stop].sum(), 1))
     length = stop - start
-    piece = int(np.clip(length * (3.5 / max(strength, 1e-3)) ** 2, 16, max(16, length // 8)))
+    piece = int(np.clip(length * (3.5 / max(strength, 1e-3)) ** 2, 24, max(24, length // 8)))
     edges = np.arange(start, stop, piece)
-    sums, counts = np.add.reduceat(line[:stop], edges), np.add.reduceat(n[:stop], edges)
-    known = counts >= piece
-    pulls = np.where(known, sums / np.sqrt(np.maximum(counts, 1)), 0.0)
-    score = np.where(known, np.clip(pulls, -2, 3) - 1.0, 0.0)
-    a, b = _largest_run(score)
+    values = np.where(n > 1, line / np.sqrt(np.maximum(n, 1)), np.nan)
+    flanks = np.where(n_beside > 3, beside / np.maximum(n_beside, 1), np.nan) * np.sqrt(5.0)
+    for edge in edges:
+        own = flanks[edge : edge + piece]
+        own = own[np.isfinite(own)]
+        values[edge : min(edge + piece, stop)] -= max(np.median(own), 0.0) if own.size else 0.0
+    pulls = np.array([_pull(values[edge : min(edge + piece, stop)]) for edge in edges])
+    known = np.isfinite(pulls)
+    a, b = _largest_run(np.where(known, np.clip(np.nan_to_num(pulls), -2, 3) - 1.0, 0.0))
     filled = pulls[a:b][known[a:b]] > 1
-    shortest = settings.min_length * min(shape)
     if (b - a) * piece < shortest or filled.size < 4 or filled.mean() < settings.min_filled:
         return None
-    if known[a:b].sum() * piece < 0.5 * shortest:
+    if filled.size * piece < 0.5 * shortest or _pull(values[edges[a] : edges[a] + (b - a) * piece]) < _SURE:
         return None
     first = start if a <= 1 else int(edges[a]) - piece // 2
     last = stop if b >= len(edges) - 1 else int(edges[b]) + piece // 2
     return max(first, start), min(last, stop)
+
+
+def _pull(values: NDArray[np.float32]) -> float:
+    """Significance of the median of values of unit noise; NaN if more than half are missing."""
+    good = values[np.isfinite(values)]
+    if 2 * good.size < values.size or good.size == 0:
+        return float("nan")
+    return float(np.median(good) * np.sqrt(good.size * 2 / np.pi))
 
 
 def _largest_run(score: NDArray[np.float64]) -> tuple[int, int]:
