@@ -102,10 +102,10 @@ def test_rows_as_they_are():
 def test_saturation_bleeds_and_converter_limit():
     truth = Truth()
     dn = np.full((NY, NX), 100.0)
-    dn[60:90, 80] = 49999.0 + 2
+    dn[60:90, 80] = 0.97 * 50000 + 3
     dn[50:60, 80] = 20000.0  # spilled charge
     dn[90:97, 80] = 20000.0
-    dn[20, 20] = 49990.0
+    dn[20, 20] = 0.97 * 50000 - 10
     dn[30, 30] = 64900.0
     raw = truth.raw(100.0, np.random.default_rng(7))
     data = np.clip(dn + truth.bias + truth.level[:, None], 0, 65535).astype(np.float32)

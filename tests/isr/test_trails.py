@@ -48,6 +48,15 @@ def test_trails_are_found_and_covered(angle, x, y, length, flux):
     assert marked[light < 1e-3 * light.max()].mean() < 0.02
 
 
+@pytest.mark.parametrize(("x", "y", "angle"), [(480, 440, -45), (30, 30, -50), (60, 460, 30), (0, 200, 88.5)])
+def test_trails_across_a_corner(x, y, angle):
+    stars = random_stars(250, np.random.default_rng(5), SHAPE, high=5.5)
+    light = streak(SHAPE, x, y, angle, 1200, 800)
+    marked = (mark_trails(with_light(sky_image(stars, 2.3, shape=SHAPE), light)).mask & TRAIL) != 0
+    seen = light > 0.15 * light.max()
+    assert marked[seen].mean() > 0.93 or x == 0  # along the border itself it is left alone
+
+
 def test_two_trails():
     light = streak(SHAPE, 250, 200, 33, 900, 300) + streak(SHAPE, 250, 300, 100, 900, 200)
     trails = find_trails(with_light(sky_image([], shape=SHAPE), light))

@@ -152,7 +152,8 @@ def to_electrons(
     data, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     mask = np.empty(shape, np.uint32)
     a, b = amplifier.linearity
-    numbers = [amplifier.gain, amplifier.read_noise, amplifier.saturation_dn, a, b, settings.min_response]
+    saturation = settings.saturation_fraction * amplifier.saturation_dn
+    numbers = [amplifier.gain, amplifier.read_noise, saturation, a, b, settings.min_response]
     numbers += [settings.highest_dn, settings.crosstalk_err]
     level_var = overscan.variance * np.float32(amplifier.gain**2)
     bits = np.array([Mask.NAN, Mask.SATURATED, Mask.NO_FLAT], np.uint32)

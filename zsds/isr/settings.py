@@ -19,6 +19,8 @@ class IsrSettings:
         Where the flat is weaker, pixels are flagged, not divided.
     highest_dn : float
         Largest number of the analogue-to-digital converter.
+    saturation_fraction : float
+        Pixels from this fraction of the amplifier's saturation level count as saturated: full wells differ.
     crosstalk_err : float
         Relative error of the cross-talk coefficients.
     spill_fraction : float
@@ -40,6 +42,7 @@ class IsrSettings:
     allow_uncalibrated: bool = False
     min_response: float = 0.2
     highest_dn: float = 65535.0
+    saturation_fraction: float = 0.97
     crosstalk_err: float = 0.1
     spill_fraction: float = 0.3
     bleed_length: int = 20
@@ -92,6 +95,8 @@ class TrailSettings:
         Shortest trail, as a fraction of the image's shorter side; shorter ones may be asteroids.
     min_pixels : float
         Shortest trail in pixels.
+    min_chord : float
+        Shortest trail, in pixels, that runs from border to border across a corner.
     min_filled : float
         Fraction of the trail's pieces that must be bright by themselves.
     max_trails : int
@@ -107,6 +112,7 @@ class TrailSettings:
     n_sigma: float = 7.0
     min_length: float = 0.3
     min_pixels: float = 150.0
+    min_chord: float = 50.0
     min_filled: float = 0.7
     max_trails: int = 8
     width_sigma: float = 0.3

@@ -153,7 +153,7 @@ def _best(residual: _Residual, step: int, settings: TrailSettings) -> Trail | No
     """The most significant line that has a trail's shape; None if there is none."""
     binned = bin_residual(residual.data, residual.sky, residual.sigma, residual.usable, step, -3.0, _CLIP)
     n_angles = max(4, int(np.pi * np.hypot(*binned.shape) / 2.4))
-    sums = line_sums(binned, n_angles, int(settings.min_length * min(binned.shape)))
+    sums = line_sums(binned, n_angles, max(4, int(settings.min_chord / step)))
     known = np.isfinite(sums)
     if not known.any():
         return None
@@ -262,12 +262,13 @@ def _ends(
     beside, n_beside = (array.sum(axis=1) - array[:, 5:-5].sum(axis=1) for array in (total, count))
     inside = np.nonzero(n > 0)[0]
     shortest = max(settings.min_length * min(shape), settings.min_pixels)
-    if inside.size < shortest:
+    if inside.size < settings.min_chord:
         return None
     start, stop = int(inside[0]), int(inside[-1]) + 1
     strength = line[start:stop].sum() / np.sqrt(max(n[start:stop].sum(), 1))
     length = stop - start
-    piece = int(np.clip(length * (3.5 / max(strength, 1e-3)) ** 2, 24, max(24, length // 8)))
+    smallest = int(np.clip(length // 8, 8, 24))
+    piece = int(np.clip(length * (3.5 / max(strength, 1e-3)) ** 2, smallest, max(smallest, length // 8)))
     edges = np.arange(start, stop, piece)
     values = np.where(n > 1, line / np.sqrt(np.maximum(n, 1)), np.nan)
     flanks = np.where(n_beside > 3, beside / np.maximum(n_beside, 1), np.nan) * np.sqrt(5.0)
@@ -279,9 +280,13 @@ def _ends(
     known = np.isfinite(pulls)
     a, b = _largest_run(np.where(known, np.clip(np.nan_to_num(pulls), -2, 3) - 1.0, 0.0))
     filled = pulls[a:b][known[a:b]] > 1
-    if (b - a) * piece < shortest or filled.size < 4 or filled.mean() < settings.min_filled:
+    least, needed = settings.min_filled, _SURE
+    if a == 0 and b == len(edges) and length < 2 * shortest:  # cuts a corner from border to border
+        shortest, least, needed = min(shortest, settings.min_chord), max(least, 0.9), 2 * _SURE
+    if (b - a) * piece < shortest or filled.size < 4 or filled.mean() < least:
         return None
-    if filled.size * piece < 0.5 * shortest or _pull(values[edges[a] : edges[a] + (b - a) * piece]) < _SURE:
+    pull = _pull(values[edges[a] : edges[a] + (b - a) * piece])
+    if filled.size * piece < 0.5 * shortest or not pull > needed:
         return None
     first = start if a <= 1 else int(edges[a]) - piece // 2
     last = stop if b >= len(edges) - 1 else int(edges[b]) + piece // 2
