@@ -109,7 +109,7 @@ class TrailSettings:
         Disk left out around saturated stars, times the square root of their saturated area.
     """
 
-    n_sigma: float = 7.0
+    n_sigma: float = 8.0
     min_length: float = 0.3
     min_pixels: float = 150.0
     min_chord: float = 50.0
