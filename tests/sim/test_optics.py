@@ -62,7 +62,7 @@ def test_ghost_lies_opposite_the_boresight():
     ra, dec = wcs.all_pix2world(100.0, 200.0, 0)
     star = Table({"ra": [float(ra)], "dec": [float(dec)], "flux": [1e8]})
     light = np.zeros((300, 320), dtype=np.float32)
-    reflections = Reflections(halo_fraction=0.0)
+    reflections = Reflections(halo_fraction=0.0, spike_fraction=0.0)
     rings = add_reflections(light, star, wcs, reflections)
     y, x = np.mgrid[:300, :320]
     assert light.sum(dtype=float) == pytest.approx(1e8 * reflections.ghost_fraction, rel=0.02)
@@ -71,6 +71,18 @@ def test_ghost_lies_opposite_the_boresight():
     assert len(rings) >= 1
     star["flux"] = 1e5
     assert len(add_reflections(light, star, wcs, reflections)) == 0
+
+
+def test_spikes_make_a_cross_of_their_flux():
+    wcs = frame_wcs((300, 320))
+    ra, dec = wcs.all_pix2world(160.3, 149.7, 0)
+    star = Table({"ra": [float(ra)], "dec": [float(dec)], "flux": [1e8]})
+    light = np.zeros((300, 320), dtype=np.float32)
+    only = Reflections(halo_fraction=0.0, ghost_fraction=0.0, spike_angle_deg=0.0)
+    add_reflections(light, star, wcs, only)
+    assert light.sum(dtype=float) == pytest.approx(1e8 * only.spike_fraction, rel=0.02)
+    assert light[150, 220] > 100 * light[180, 220]
+    assert light[150, 220] == pytest.approx(light[90, 160], rel=0.1)
 
 
 def test_detector_is_the_same_for_the_same_seed():

@@ -188,6 +188,30 @@ def add_rings(image, rings):
 
 
 @njit(cache=True, nogil=True)
+def add_spikes(image, stars, angle, width, scale, reach):
+    """Add a cross of diffraction spikes to each star (x, y, flux of its four spikes together).
+
+    Along an arm the light falls as (1 + r / scale)**-2 out to ``reach``; across it is Gaussian.
+    """
+    ny, nx = image.shape
+    c, s = np.cos(angle), np.sin(angle)
+    line = scale * (1 - 1 / (1 + reach / scale))
+    for k in range(stars.shape[0]):
+        x, y, flux = stars[k]
+        peak = flux / (4 * line * np.sqrt(2 * np.pi) * width)
+        for i in range(max(0, int(y - reach)), min(ny, int(y + reach) + 2)):
+            for j in range(max(0, int(x - reach)), min(nx, int(x + reach) + 2)):
+                u = c * (j - x) + s * (i - y)
+                v = -s * (j - x) + c * (i - y)
+                total = 0.0
+                if abs(v) < 5 * width and abs(u) < reach:
+                    total += np.exp(-0.5 * (v / width) ** 2) / (1 + abs(u) / scale) ** 2
+                if abs(u) < 5 * width and abs(v) < reach:
+                    total += np.exp(-0.5 * (u / width) ** 2) / (1 + abs(v) / scale) ** 2
+                image[i, j] += peak * total
+
+
+@njit(cache=True, nogil=True)
 def add_tracks(image, tracks):
     """Add straight charge tracks with unresolved width (cosmic rays).
 

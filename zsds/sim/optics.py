@@ -69,15 +69,15 @@ def true_wcs(camera: Camera, ccd: int, quadrant: int, pointing: Pointing, distor
 
 @dataclass(frozen=True)
 class Reflections:
-    """Ghosts (opposite the boresight) and halos (round the star) of bright stars.
+    """Ghosts (opposite the boresight), halos (round the star) and diffraction spikes of bright stars.
 
     Parameters
     ----------
     brightest_flux : float
         Electrons from which a star has them.
-    ghost_fraction, halo_fraction : float
-        Of the star's flux.
-    ghost_radius_px, halo_radius_px : float
+    ghost_fraction, halo_fraction, spike_fraction : float
+        Of the star's flux; the last is that of the four diffraction spikes together.
+    ghost_radius_px, halo_radius_px, spike_reach_px : float
     """
 
     brightest_flux: float = 2e7
@@ -85,12 +85,15 @@ class Reflections:
     halo_fraction: float = 4e-3
     ghost_radius_px: float = 36.0
     halo_radius_px: float = 110.0
+    spike_fraction: float = 1e-3
+    spike_reach_px: float = 120.0
+    spike_angle_deg: float = 4.0
 
 
 def add_reflections(
     light: NDArray[np.float32], stars: Table, wcs: WCS, reflections: Reflections
 ) -> NDArray[np.float64]:
-    """Add ghosts and halos of the stars (ra, dec, flux) to ``light`` in place.
+    """Add ghosts, halos and diffraction spikes of the stars (ra, dec, flux) to ``light`` in place.
 
     Returns
     -------
@@ -111,6 +114,9 @@ def add_reflections(
         ]
     )  # fmt: skip
     render.add_rings(light, rings)
+    spikes = np.stack([x, y, reflections.spike_fraction * flux], axis=1)
+    angle = np.radians(reflections.spike_angle_deg)
+    render.add_spikes(light, spikes, angle, 1.2, 15.0, reflections.spike_reach_px)
     ny, nx = light.shape
     reach = rings[:, 3]
     near = (
