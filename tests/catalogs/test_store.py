@@ -217,3 +217,24 @@ def test_real_files(tmp_path, shared_data):
     assert store.import_table("gaia", folder / "decam_legacypipe_t8" / "chunk-05483.fits.gz") == 884
     assert store.import_table("gaia", folder / "GAIA-DR1_1334+3754_r46_ldac.cat.gz") == 4403
     assert store.count("gaia") == 10278 + 884 + 4327  # 76 rows come twice
+
+
+@pytest.mark.parametrize("name", ["source_id", "ra", "pmra"])
+def test_text_where_numbers_belong_is_bad_input(tmp_path, name):
+    table = stars(3)
+    table[name] = ["Gaia DR3 1", "x", "3"]
+    table.write(tmp_path / "text.csv")
+    with pytest.raises(BadInput, match=f"column for {name} does not hold numbers"):
+        CatalogStore(tmp_path / "catalogs").import_table("gaia", tmp_path / "text.csv")
+
+
+def test_missing_values_come_back_as_nan(tmp_path):
+    (tmp_path / "gaps.csv").write_text(
+        "source_id,ra,dec,pmra,parallax,ref_epoch\n1,10,20,null,,2015.5\n2,10,20.1,3.5,,\n3,,20,1,1,2016\n"
+    )
+    store = CatalogStore(tmp_path / "catalogs")
+    assert store.import_table("gaia", tmp_path / "gaps.csv") == 2
+    found = store.cone("gaia", 10, 20, 1)
+    assert np.isnan(found["pmra"]).tolist() == [True, False]
+    assert np.isnan(found["parallax"]).all()
+    assert found["ref_epoch"].tolist() == [2015.5, 2016.0]

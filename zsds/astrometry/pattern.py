@@ -17,7 +17,7 @@ from zsds.kernels.match import vote
 
 Points = NDArray[np.float64]
 MAX_REFINED = 4000  # brightest stars that lead to the final radius
-LOW_COMPLETENESS = 0.35  # of the matches possible: perhaps right in a part of the image only
+LOW_COMPLETENESS = 0.2  # of the matches possible: perhaps right in a part of the image only
 HOPELESS = -4.0  # log odds of a start that richer maps will not save
 MIRRORS = (np.eye(2), np.diag([-1.0, 1.0]))
 

@@ -61,11 +61,15 @@ def to_declared(table: Table, kind: str, source: str) -> Table:
         if values is None:
             continue_with = spec.get("default", np.nan if column.dtype.startswith("float") else 0)
             values = np.full(len(table), continue_with)
-        if column.dtype.startswith("float"):
-            values = _without_missing(values, told.get("missing", ()))
-            if "default" in spec:
-                values = np.where(np.isfinite(values), values, spec["default"])
-        result[column.name][:] = values
+        try:
+            if column.dtype.startswith("float"):
+                values = _without_missing(values, told.get("missing", ()))
+                if "default" in spec:
+                    values = np.where(np.isfinite(values), values, spec["default"])
+            result[column.name][:] = values
+        except (ValueError, OverflowError) as error:
+            problem = f"column for {column.name} does not hold numbers ({error})".splitlines()[0]
+            raise BadInput(source, problem, "mend the column in the file") from error
     key = told["columns"][told["key"]]
     if key.get("key_from_position") and _first_source(table, known, key, None, source) is None:
         result[told["key"]][:] = position_id(result["ra"], result["dec"])
