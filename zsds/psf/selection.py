@@ -58,7 +58,9 @@ def select_stars(
     usable = ~is_defect(exposure.mask) & np.isfinite(exposure.data)
     moments = np.empty((index.size, 6))
     x, y = (np.asarray(sources[name], np.float64)[index] for name in "xy")
-    weighted_moments(np.ascontiguousarray(exposure.data), usable, x, y, fwhm / 2.3548, moments)
+    weighted_moments(
+        np.ascontiguousarray(exposure.data), usable, x, y, max(fwhm / 2.3548, 1.1), moments
+    )  # narrower ones feel the pixels
     trace = moments[:, 2] + moments[:, 4]
     with np.errstate(invalid="ignore", divide="ignore"):
         shapes = np.column_stack(
