@@ -33,7 +33,7 @@ class PsfSettings:
     min_stars: int = 5  # fewer make the image unusable
     iterations: int = 3  # rounds of star positions, neighbours, rejection and PSF
     prior_width: float = 0.3  # expected departure from the best Moffat, relative to its local maximum
-    smoothness: float = 1.0  # weight of the prior that departures are smooth
+    smoothness: float = 0.5  # weight of the prior that departures are smooth
     model_error: float = 0.01  # of a star's pixel, added to its noise so that no single star rules
     reject_sigma: float = 4.0  # stars that fit worse than the others by this much are left out
     max_solver_steps: int = 30  # of conjugate gradients, each round
@@ -193,7 +193,7 @@ class _Prior:
         knots = model.coefficients[0].astype(np.float64)
         reach = 2 * round(0.5 * model.fwhm() * model.oversampling) + 1
         width = settings.prior_width * maximum_filter(knots, reach) + 1e-6 * knots.max()
-        step = 1.5 * model.oversampling  # knots over which a departure keeps its sign
+        step = 0.65 * model.fwhm() * model.oversampling  # knots over which a departure keeps its sign
         return cls(knots, width, settings.smoothness * step**4 / 4)
 
     def stamps(self, model: PolynomialPsf, pixels: "_Pixels") -> NDArray[np.float64]:
