@@ -1,6 +1,7 @@
 """Candidates: peaks of a difference's score image, measured, flagged and matched with catalogs."""
 
-from zsds.candidates.find import find_candidates, limiting_magnitude
+from zsds.candidates.field import limiting_magnitude
+from zsds.candidates.find import find_candidates
 from zsds.candidates.flags import CANDIDATE_FLAG_MEANINGS, CandidateFlag
 from zsds.candidates.match import match_catalogs
 from zsds.candidates.settings import CandidateSettings

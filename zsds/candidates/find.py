@@ -1,6 +1,5 @@
 """From a difference image and its score to the table of candidates."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from zsds.candidates import judge
+from zsds.candidates.field import SOFT_DEFECTS, Field, make_field
 from zsds.candidates.fits import (
     DipoleFit,
     Patch,
@@ -36,78 +36,15 @@ from zsds.candidates.settings import CandidateSettings
 from zsds.core.difference import Difference
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
-from zsds.core.flags import DEFECTS, Mask
+from zsds.core.flags import Mask
 from zsds.core.ids import candidate_id, processing_id
-from zsds.core.psf import PsfModel
 from zsds.core.tables import columns, new_table
 from zsds.core.units import magnitude, magnitude_error
 from zsds.kernels.features import ring_medians
 
-SOFT_DEFECTS = Mask.GHOST | Mask.HALO  # raise the background, but the pixels still measure
-HARD_DEFECTS = DEFECTS & ~SOFT_DEFECTS
 MAX_TRAIL_HALF = 60  # pixels; longer trails are for the detector of streaks
-NOISE_STRIDE = 7  # every seventh pixel tells the noise of the image well enough
+WIDTH_CELL = 64  # pixels over which the width of the PSF does not change
 HOST_RING = (4.0, 8.0)  # pixels around a candidate that tell what it sits on in the science image
-
-
-@dataclass(frozen=True)
-class Field:
-    """All that is the same for every candidate of one difference.
-
-    Parameters
-    ----------
-    data, variance, score, flux_err, science, science_variance : ndarray of float32 [ny, nx]
-    reference : ndarray of float32 [ny, nx] or None
-        Scaled to the science image.
-    mask : ndarray of uint32 [ny, nx]
-    bad : ndarray of bool [ny, nx]
-        Pixels that must not be used.
-    psf, science_psf : PsfModel
-    noise : float
-        Robust scatter of the difference image, electrons.
-    zero_point, limit_mag, gain : float
-        NaN magnitudes without a calibration.
-    settings : CandidateSettings
-    """
-
-    data: NDArray[np.float32]
-    variance: NDArray[np.float32]
-    score: NDArray[np.float32]
-    flux_err: NDArray[np.float32]
-    science: NDArray[np.float32]
-    science_variance: NDArray[np.float32]
-    reference: NDArray[np.float32] | None
-    mask: NDArray[np.uint32]
-    bad: NDArray[np.bool_]
-    psf: PsfModel
-    science_psf: PsfModel
-    noise: float
-    zero_point: float
-    limit_mag: float
-    gain: float
-    settings: CandidateSettings
-
-
-def limiting_magnitude(difference: Difference, zero_point: float, n_sigma: float = 5.0) -> float:
-    """Magnitude of a point source of ``n_sigma`` in a PSF fit on the difference's typical noise.
-
-    The variance of a fitted flux on noise v is v / sum P^2.
-
-    Raises
-    ------
-    UnusableData
-        If the difference has no usable pixel.
-    """
-    exposure = difference.exposure
-    psf = _psf_of(exposure)
-    ny, nx = exposure.shape
-    usable = (exposure.mask & np.uint32(HARD_DEFECTS)) == 0
-    variance = exposure.variance[::NOISE_STRIDE, ::NOISE_STRIDE][usable[::NOISE_STRIDE, ::NOISE_STRIDE]]
-    variance = variance[np.isfinite(variance) & (variance > 0)]
-    if variance.size == 0:
-        raise UnusableData("the difference image has no usable pixel")
-    flux_err = np.sqrt(np.median(variance) / (psf.at(nx / 2, ny / 2).astype(float) ** 2).sum())
-    return float(magnitude(n_sigma * flux_err, zero_point))
 
 
 def find_candidates(
@@ -142,62 +79,19 @@ def find_candidates(
         If the difference has no PSF.
     """
     settings = settings or CandidateSettings()
-    field = _field(difference, science, reference, settings)
+    field = make_field(difference, science, reference, settings)
     peaks = find_peaks(field.score, settings.threshold, settings.min_prominence)
     for sign, count in (("positive", peaks.is_positive.sum()), ("negative", (~peaks.is_positive).sum())):
         if count > settings.max_per_sign:
             raise UnusableData(f"too many {sign} candidates", {"candidates": float(count)})
+    widths = _widths(field, peaks)
     skies = _rings(field.data, field.bad, peaks, (settings.sky_inner, settings.sky_outer))
     hosts = _rings(field.science, field.bad, peaks, HOST_RING)
-    rows = [_measure(field, peaks, i, skies[i], hosts[i]) for i in range(len(peaks))]
+    rows = [_measure(field, peaks, i, skies[i], hosts[i], widths[i]) for i in range(len(peaks))]
     judge.mark_repeated_trails(rows)
     for row in rows:
         row["is_alert"] = judge.is_alert(row["flags"], settings)
     return _table(rows, science)
-
-
-def _psf_of(exposure: Exposure) -> PsfModel:
-    if exposure.psf is None:
-        raise ValueError("the difference image needs its PSF")
-    return exposure.psf
-
-
-def _field(
-    difference: Difference, science: Exposure, reference: Exposure | None, settings: CandidateSettings
-) -> Field:
-    exposure = difference.exposure
-    psf = _psf_of(exposure)
-    bad = (exposure.mask & np.uint32(HARD_DEFECTS)) != 0
-    bad |= ~np.isfinite(exposure.data)
-    zero_point = science.zero_point.value if science.zero_point else np.nan
-    sample = exposure.data[::NOISE_STRIDE, ::NOISE_STRIDE][~bad[::NOISE_STRIDE, ::NOISE_STRIDE]]
-    noise = 1.4826 * np.median(np.abs(sample - np.median(sample))) if sample.size else np.nan
-    return Field(
-        data=exposure.data,
-        variance=exposure.variance,
-        score=difference.score,
-        flux_err=difference.flux_err,
-        science=science.data,
-        science_variance=science.variance,
-        reference=_scaled(reference, zero_point),
-        mask=exposure.mask,
-        bad=bad,
-        psf=psf,
-        science_psf=science.psf or psf,
-        noise=float(noise),
-        zero_point=zero_point,
-        limit_mag=limiting_magnitude(difference, zero_point) if sample.size else np.nan,
-        gain=science.info.gain,
-        settings=settings,
-    )
-
-
-def _scaled(reference: Exposure | None, zero_point: float) -> NDArray[np.float32] | None:
-    if reference is None:
-        return None
-    if reference.zero_point is None or not np.isfinite(zero_point):
-        return reference.data
-    return reference.data * np.float32(10 ** (0.4 * (zero_point - reference.zero_point.value)))
 
 
 def _rings(data: NDArray, bad: NDArray, peaks: Peaks, radii: tuple[float, float]) -> NDArray[np.float64]:
@@ -206,11 +100,17 @@ def _rings(data: NDArray, bad: NDArray, peaks: Peaks, radii: tuple[float, float]
     return np.nan_to_num(out)
 
 
-def _measure(field: Field, peaks: Peaks, i: int, sky: float, host: float) -> dict[str, Any]:
+def _widths(field: Field, peaks: Peaks) -> list[float]:
+    """FWHM of the difference's PSF at each peak, to the nearest of a coarse grid."""
+    cells = [(round(x / WIDTH_CELL), round(y / WIDTH_CELL)) for x, y in zip(peaks.x, peaks.y, strict=True)]
+    known = {cell: psf_fwhm(field.psf, cell[0] * WIDTH_CELL, cell[1] * WIDTH_CELL) for cell in set(cells)}
+    return [known[cell] for cell in cells]
+
+
+def _measure(field: Field, peaks: Peaks, i: int, sky: float, host: float, fwhm: float) -> dict[str, Any]:
     settings = field.settings
     row, col, sign = int(peaks.row[i]), int(peaks.col[i]), 1 if peaks.is_positive[i] else -1
-    fwhm = psf_fwhm(field.psf, peaks.x[i], peaks.y[i])
-    half = field.psf.size // 2
+    half, science_stamp = field.psf.size // 2, field.science_psf.at(col, row)
     patch = cut_patch(field.data, field.variance, field.bad, col, row, half, 2 * fwhm, sky)
     fit = fit_point(patch, field.psf, peaks.x[i], peaks.y[i])
     dipole = _try_dipole(field, patch, peaks, i, fwhm)
@@ -232,9 +132,9 @@ def _measure(field: Field, peaks: Peaks, i: int, sky: float, host: float) -> dic
         "fit_pixels": fit.n_pixels,
         "spread": spread,
         "spread_err": spread_err,
-        "star_flux": _star_flux(field, row, col),
+        "star_flux": _star_flux(field, science_stamp, row, col),
         "light": _light(field, fit.stamp, row, col, fit.flux),
-        **_sharpness(field, row, col, sign, host),
+        **_sharpness(field, science_stamp, row, col, sign, host),
         **dipole_columns,
         **_trail_columns(trail),
     }
@@ -317,9 +217,9 @@ def _window(array: NDArray, row: int, col: int, reach: int) -> NDArray:
     return array[max(0, row - reach) : row + reach + 1, max(0, col - reach) : col + reach + 1]
 
 
-def _star_flux(field: Field, row: int, col: int) -> float:
+def _star_flux(field: Field, stamp: NDArray[np.float32], row: int, col: int) -> float:
     """Flux of the brightest point source within 3 pixels that science or reference could hold."""
-    peak = float(field.science_psf.at(col, row).max())
+    peak = float(stamp.max())
     images = [field.science] if field.reference is None else [field.science, field.reference]
     tops = [_window(image, row, col, 3) for image in images]
     return max((float(np.nanmax(top)) for top in tops if np.isfinite(top).any()), default=0.0) / peak
@@ -339,11 +239,13 @@ def _light(field: Field, stamp: NDArray[np.float32], row: int, col: int, new_flu
     return flux - new_flux if field.reference is None else flux
 
 
-def _sharpness(field: Field, row: int, col: int, sign: int, host: float) -> dict[str, Any]:
+def _sharpness(
+    field: Field, stamp: NDArray[np.float32], row: int, col: int, sign: int, host: float
+) -> dict[str, Any]:
     if sign < 0:  # a cosmic ray brightens; the clipped reference has none
         return {"sharpness": np.nan, "sharp_sigma": 0.0}
     patch = cut_patch(field.science, field.science_variance, field.bad, col, row, 3, 3, host)
-    sharp = measure_sharpness(patch, field.science_psf.at(col, row))
+    sharp = measure_sharpness(patch, stamp)
     return {"sharpness": sharp.ratio, "sharp_sigma": sharp.excess_sigma}
 
 

@@ -12,6 +12,7 @@ POINT_STEPS = 3
 LOBE_STEPS = 8
 TRAIL_STEPS = 8
 SHIFT = 0.2  # pixels, for numerical derivatives
+SETTLED = 0.01  # pixels: a step smaller than this is the last
 MAX_STEP = 0.5  # pixels a position may move in one iteration
 
 
@@ -186,18 +187,21 @@ def fit_point(patch: Patch, psf: PsfModel, x: float, y: float) -> PointFit:
     """
     start_x, start_y = x, y
     slope_x, slope_y = _slopes(psf, patch, x, y)
+    stamp = _stamp_at(psf, patch, x, y)
     for _ in range(POINT_STEPS):
-        stamp = _stamp_at(psf, patch, x, y)
         matrix, vector = _normal(np.stack([stamp, slope_x, slope_y]), patch)
         flux, shift_x, shift_y = _solve(matrix, vector)  # shifts times flux
         if flux == 0:
             break
-        x += float(np.clip(shift_x / flux, -MAX_STEP, MAX_STEP))
-        y += float(np.clip(shift_y / flux, -MAX_STEP, MAX_STEP))
-        if abs(x - start_x) > 2 or abs(y - start_y) > 2:
+        dx = min(max(shift_x / flux, -MAX_STEP), MAX_STEP)
+        dy = min(max(shift_y / flux, -MAX_STEP), MAX_STEP)
+        x, y = float(x + dx), float(y + dy)
+        lost = abs(x - start_x) > 2 or abs(y - start_y) > 2
+        if lost:
             x, y = start_x, start_y
+        stamp = _stamp_at(psf, patch, x, y)
+        if lost or max(abs(dx), abs(dy)) < SETTLED:
             break
-    stamp = _stamp_at(psf, patch, x, y)
     matrix, vector = _normal(np.stack([stamp, slope_x, slope_y]), patch)
     if not matrix[0, 0] > 0:
         return PointFit(0.0, np.inf, x, y, np.inf, np.inf, np.nan, 0, stamp)

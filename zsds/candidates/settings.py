@@ -42,7 +42,7 @@ class CandidateSettings:
     max_nbad: int = 4
     max_fwhm: float = 7.0
     max_elong: float = 1.6
-    elong_sigma: float = 3.0  # the elongation must be significant too
+    elong_sigma: float = 4.0  # the elongation must be significant too
     min_magdiff: float = -0.4
     max_magdiff: float = 0.75
     magdiff_sigma: float = 3.0  # the mismatch must be significant too

@@ -1,0 +1,123 @@
+"""What all candidates of one difference share: its planes, PSFs, noise and calibration."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsds.candidates.settings import CandidateSettings
+from zsds.core.difference import Difference
+from zsds.core.errors import UnusableData
+from zsds.core.exposure import Exposure
+from zsds.core.flags import DEFECTS, Mask
+from zsds.core.psf import PsfModel
+from zsds.core.units import magnitude
+
+SOFT_DEFECTS = Mask.GHOST | Mask.HALO  # raise the background, but the pixels still measure
+HARD_DEFECTS = DEFECTS & ~SOFT_DEFECTS
+NOISE_STRIDE = 7  # every seventh pixel tells the noise of the image well enough
+
+
+@dataclass(frozen=True)
+class Field:
+    """All that is the same for every candidate of one difference.
+
+    Parameters
+    ----------
+    data, variance, score, flux_err, science, science_variance : ndarray of float32 [ny, nx]
+    reference : ndarray of float32 [ny, nx] or None
+        Scaled to the science image.
+    mask : ndarray of uint32 [ny, nx]
+    bad : ndarray of bool [ny, nx]
+        Pixels that must not be used.
+    psf, science_psf : PsfModel
+    noise : float
+        Robust scatter of the difference image, electrons.
+    zero_point, limit_mag, gain : float
+        NaN magnitudes without a calibration.
+    settings : CandidateSettings
+    """
+
+    data: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    score: NDArray[np.float32]
+    flux_err: NDArray[np.float32]
+    science: NDArray[np.float32]
+    science_variance: NDArray[np.float32]
+    reference: NDArray[np.float32] | None
+    mask: NDArray[np.uint32]
+    bad: NDArray[np.bool_]
+    psf: PsfModel
+    science_psf: PsfModel
+    noise: float
+    zero_point: float
+    limit_mag: float
+    gain: float
+    settings: CandidateSettings
+
+
+def limiting_magnitude(difference: Difference, zero_point: float, n_sigma: float = 5.0) -> float:
+    """Magnitude of a point source of ``n_sigma`` in a PSF fit on the difference's typical noise.
+
+    The variance of a fitted flux on noise v is v / sum P^2.
+
+    Raises
+    ------
+    UnusableData
+        If the difference has no usable pixel.
+    """
+    exposure = difference.exposure
+    psf = _psf_of(exposure)
+    ny, nx = exposure.shape
+    usable = (exposure.mask & np.uint32(HARD_DEFECTS)) == 0
+    variance = exposure.variance[::NOISE_STRIDE, ::NOISE_STRIDE][usable[::NOISE_STRIDE, ::NOISE_STRIDE]]
+    variance = variance[np.isfinite(variance) & (variance > 0)]
+    if variance.size == 0:
+        raise UnusableData("the difference image has no usable pixel")
+    flux_err = np.sqrt(np.median(variance) / (psf.at(nx / 2, ny / 2).astype(float) ** 2).sum())
+    return float(magnitude(n_sigma * flux_err, zero_point))
+
+
+def _psf_of(exposure: Exposure) -> PsfModel:
+    if exposure.psf is None:
+        raise ValueError("the difference image needs its PSF")
+    return exposure.psf
+
+
+def make_field(
+    difference: Difference, science: Exposure, reference: Exposure | None, settings: CandidateSettings
+) -> Field:
+    """Gather them; the reference is scaled to the science image by the zero points."""
+    exposure = difference.exposure
+    psf = _psf_of(exposure)
+    bad = (exposure.mask & np.uint32(HARD_DEFECTS)) != 0
+    bad |= ~np.isfinite(exposure.data)
+    zero_point = science.zero_point.value if science.zero_point else np.nan
+    sample = exposure.data[::NOISE_STRIDE, ::NOISE_STRIDE][~bad[::NOISE_STRIDE, ::NOISE_STRIDE]]
+    noise = 1.4826 * np.median(np.abs(sample - np.median(sample))) if sample.size else np.nan
+    return Field(
+        data=exposure.data,
+        variance=exposure.variance,
+        score=difference.score,
+        flux_err=difference.flux_err,
+        science=science.data,
+        science_variance=science.variance,
+        reference=_scaled(reference, zero_point),
+        mask=exposure.mask,
+        bad=bad,
+        psf=psf,
+        science_psf=science.psf or psf,
+        noise=float(noise),
+        zero_point=zero_point,
+        limit_mag=limiting_magnitude(difference, zero_point) if sample.size else np.nan,
+        gain=science.info.gain,
+        settings=settings,
+    )
+
+
+def _scaled(reference: Exposure | None, zero_point: float) -> NDArray[np.float32] | None:
+    if reference is None:
+        return None
+    if reference.zero_point is None or not np.isfinite(zero_point):
+        return reference.data
+    return reference.data * np.float32(10 ** (0.4 * (zero_point - reference.zero_point.value)))
