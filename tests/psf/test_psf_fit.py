@@ -32,7 +32,13 @@ def core_error(model, truth, side=400):
 
 @pytest.mark.parametrize(
     ("fwhm", "beta", "growth", "ratio"),
-    [(2.0, 3.0, 0, 1), (2.0, 3.0, 0.1, 0.9), (3.0, 3.5, 0.1, 0.9), (4.0, 4.0, 0.1, 0.9)],
+    [
+        (1.3, 3.0, 0.05, 0.95),
+        (2.0, 3.0, 0, 1),
+        (2.0, 3.0, 0.07, 0.93),
+        (3.0, 3.5, 0.1, 0.9),
+        (4.0, 4.0, 0.1, 0.9),
+    ],
 )
 def test_fitted_psf_is_the_true_one(fwhm, beta, growth, ratio):
     truth = VaryingMoffat(fwhm, beta, 61, growth, ratio)
