@@ -91,6 +91,17 @@ def test_overscan_error_is_honest():
     assert abs(np.mean(pulls)) < 0.3
 
 
+def test_overscan_rows_without_numbers():
+    rng = np.random.default_rng(15)
+    strip = (1000 + rng.normal(0, 1.6, (NY, COLUMNS))).astype(np.float32)
+    strip[20:25] = np.nan
+    strip[60, 3] = np.nan
+    found = measure_overscan(strip, amplifier(), IsrSettings())
+    assert np.abs(found.level - 1000).max() < 1
+    with pytest.raises(UnusableData, match="no numbers"):
+        measure_overscan(np.full((NY, COLUMNS), np.nan, np.float32), amplifier(), IsrSettings())
+
+
 def test_rows_as_they_are():
     rng = np.random.default_rng(6)
     jitter = rng.normal(0, 20, NY)

@@ -2,16 +2,25 @@
 
 from zsds.isr.calibration import Calibration
 from zsds.isr.cosmic import mark_cosmic_rays, sharpest_ratio
+from zsds.isr.ghosts import mark_ghosts, reflected
 from zsds.isr.halos import Halo, find_halos, mark_halos
 from zsds.isr.masters import MasterFlat, build_bad_pixels, build_bias, build_flat
 from zsds.isr.overscan import OverscanLevel, measure_overscan
 from zsds.isr.reduce import reduce_quadrant
-from zsds.isr.settings import CosmicRaySettings, HaloSettings, IsrSettings, MasterSettings, TrailSettings
+from zsds.isr.settings import (
+    CosmicRaySettings,
+    GhostSettings,
+    HaloSettings,
+    IsrSettings,
+    MasterSettings,
+    TrailSettings,
+)
 from zsds.isr.trails import Trail, find_trails, mark_trails
 
 __all__ = [
     "Calibration",
     "CosmicRaySettings",
+    "GhostSettings",
     "Halo",
     "HaloSettings",
     "IsrSettings",
@@ -26,9 +35,11 @@ __all__ = [
     "find_halos",
     "find_trails",
     "mark_cosmic_rays",
+    "mark_ghosts",
     "mark_halos",
     "mark_trails",
     "measure_overscan",
     "reduce_quadrant",
+    "reflected",
     "sharpest_ratio",
 ]

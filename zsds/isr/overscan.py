@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 
 from zsds.core.camera import Amplifier
+from zsds.core.errors import UnusableData
 from zsds.isr.settings import IsrSettings
 
 MEDIAN_EFFICIENCY = np.pi / 2  # variance of a median over that of a mean, Gaussian noise
@@ -66,11 +67,17 @@ def _used(overscan: NDArray[np.float32], amplifier: Amplifier) -> NDArray[np.flo
 def _row_levels(
     columns: NDArray[np.float32], clip: float
 ) -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
+    empty = ~np.isfinite(columns).any(axis=1)
+    if empty.any():
+        columns = np.where(empty[:, None], np.float32(0), columns)
+    if empty.all():
+        raise UnusableData("overscan holds no numbers")
     middle = np.nanmedian(columns, axis=1).astype(np.float64)
+    middle[empty] = np.median(middle[~empty])
     residual = columns - middle[:, None]
     noise = 1.4826 * float(np.nanmedian(np.abs(residual)))
     noise = max(noise, 0.3)  # rounding to whole DN
-    good = np.abs(residual) <= clip * noise
+    good = (np.abs(residual) <= clip * noise) & ~empty[:, None]
     n_good = good.sum(axis=1)
     level = middle + np.where(good, residual, 0).sum(axis=1) / np.maximum(n_good, 1)
     return level, noise, n_good

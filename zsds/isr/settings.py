@@ -143,6 +143,22 @@ class HaloSettings:
 
 
 @dataclass(frozen=True)
+class GhostSettings:
+    """Ghosts: out-of-focus images of bright stars, reflected by filter or window.
+
+    Parameters
+    ----------
+    radius : int
+        Of the ghosts, pixels; 0 where the camera has none.
+    n_sigma : float
+        Significance of a predicted ghost's light from which it is marked.
+    """
+
+    radius: int = 0
+    n_sigma: float = 5.0
+
+
+@dataclass(frozen=True)
 class MasterSettings:
     """Master bias, flat and bad pixels.
 
