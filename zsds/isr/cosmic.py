@@ -51,7 +51,7 @@ def mark_cosmic_rays(
     """
     if not (np.isfinite(psf_fwhm) and psf_fwhm > 0):
         raise ValueError(f"psf_fwhm is {psf_fwhm}")
-    level = quick_sky(exposure, settings.cell, fraction=0.35, lowest=True)
+    level = quick_sky(exposure, settings.cell, fraction=0.35, lowest=True, samples=16)
     usable = (exposure.mask & np.uint32(DEFECTS & ~Mask.EDGE & ~Mask.COSMIC_RAY)) == 0
     usable &= exposure.variance > 0
     ratio = sharpest_ratio(psf_fwhm, settings.narrowest)

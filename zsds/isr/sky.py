@@ -10,7 +10,7 @@ from zsds.kernels.cells import cell_percentiles, spread_cells
 
 
 def quick_sky(
-    exposure: Exposure, cell: int, fraction: float = 0.5, lowest: bool = False
+    exposure: Exposure, cell: int, fraction: float = 0.5, lowest: bool = False, samples: int = 24
 ) -> NDArray[np.float32]:
     """Level of the sky [ny, nx], electrons, from percentiles of blocks of pixels.
 
@@ -23,9 +23,11 @@ def quick_sky(
         Percentile / 100.
     lowest : bool
         Take the lowest of neighbouring blocks, so that the level is rather too low near large objects.
+    samples : int
+        Pixels used along each side of a block.
     """
     bad = np.uint32(DEFECTS & ~Mask.EDGE)
-    grid = cell_percentiles(exposure.data, exposure.mask, bad, cell, fraction, max(1, cell // 24))
+    grid = cell_percentiles(exposure.data, exposure.mask, bad, cell, fraction, max(1, cell // samples))
     grid = fill_holes(grid)
     if lowest:
         grid = minimum_filter(grid, 3, mode="nearest")

@@ -37,7 +37,8 @@ def cell_percentiles(image, mask, bad, cell, fraction, step):
                         values[n] = image[i, j]
                         n += 1
             if n >= 5 and n >= seen // 8:
-                grid[r, c] = np.sort(values[:n])[min(n - 1, int(fraction * n))]
+                k = min(n - 1, int(fraction * n))
+                grid[r, c] = np.partition(values[:n], k)[k]
     return grid
 
 
@@ -46,16 +47,19 @@ def spread_cells(grid, cell, ny, nx):
     """Bilinear interpolation of cell values onto [ny, nx]; constant beyond the outermost centres."""
     rows, cols = grid.shape
     image = np.empty((ny, nx), np.float32)
+    left, part = np.empty(nx, np.int64), np.empty(nx, np.float32)
+    for j in range(nx):
+        x = min(max((j + 0.5) / cell - 0.5, 0.0), cols - 1.0)
+        left[j] = min(int(x), max(cols - 2, 0))
+        part[j] = x - left[j]
+    line, step = np.empty(cols, np.float32), np.zeros(cols, np.float32)
     for i in range(ny):
         y = min(max((i + 0.5) / cell - 0.5, 0.0), rows - 1.0)
         r = min(int(y), max(rows - 2, 0))
-        fy = y - r if rows > 1 else 0.0
+        for c in range(cols):
+            line[c] = grid[r, c] + (y - r) * (grid[min(r + 1, rows - 1), c] - grid[r, c])
+        for c in range(cols - 1):
+            step[c] = line[c + 1] - line[c]
         for j in range(nx):
-            x = min(max((j + 0.5) / cell - 0.5, 0.0), cols - 1.0)
-            c = min(int(x), max(cols - 2, 0))
-            fx = x - c if cols > 1 else 0.0
-            r1, c1 = min(r + 1, rows - 1), min(c + 1, cols - 1)
-            top = grid[r, c] * (1.0 - fx) + grid[r, c1] * fx
-            bottom = grid[r1, c] * (1.0 - fx) + grid[r1, c1] * fx
-            image[i, j] = top * (1.0 - fy) + bottom * fy
+            image[i, j] = line[left[j]] + part[j] * step[left[j]]
     return image
