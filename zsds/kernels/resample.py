@@ -21,12 +21,45 @@ def lanczos_table() -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _clean_sum(data, first_row, first_col, weight_y, weight_x):
+    """Weighted sum over 6 x 6 pixels."""
+    total = np.float32(0)
+    for i in range(LANCZOS_TAPS):
+        line = np.float32(0)
+        for j in range(LANCZOS_TAPS):
+            line += weight_x[j] * data[first_row + i, first_col + j]
+        total += weight_y[i] * line
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _careful_sum(data, mask, excluded, first_row, first_col, weight_y, weight_x):
+    """(weighted sum, weight kept, absolute weight lost, joined bits) over the usable of 6 x 6 pixels."""
+    total, kept, lost = np.float32(0), np.float32(0), np.float32(0)
+    bits = np.uint32(0)
+    for i in range(LANCZOS_TAPS):
+        for j in range(LANCZOS_TAPS):
+            weight = weight_y[i] * weight_x[j]
+            row, col = first_row + i, first_col + j
+            outside = row < 0 or col < 0 or row >= data.shape[0] or col >= data.shape[1]
+            if outside or excluded[row, col]:
+                lost += abs(weight)
+                continue
+            total += weight * data[row, col]
+            kept += weight
+            if abs(weight) > SIGNIFICANT:
+                bits |= mask[row, col]
+    return total, kept, lost, bits
+
+
 @njit(cache=True, nogil=True)
 def sample_lanczos(
     data,
     variance,
     mask,
     excluded,
+    dirty,
     xs,
     ys,
     areas,
@@ -42,10 +75,12 @@ def sample_lanczos(
 
     Excluded pixels (uint8, not 0) take no part: the other weights are scaled up, and ``out_lost`` holds
     the sum of the absolute weights they would have had; 9 where the output lies outside the input.
-    ``out_variance`` is the noise power at low spatial frequencies (nearest pixel's variance times area).
-    ``out_mask`` joins the bits of the pixels of significant weight that took part.
+    ``dirty`` (uint8) is 0 where neither an excluded pixel nor a mask bit lies within 2 pixels before and 3
+    after, in rows and columns. ``out_variance`` is the noise power at low spatial frequencies (nearest
+    pixel's variance times area). ``out_mask`` joins the bits of the pixels of significant weight.
     """
     ny, nx = data.shape
+    weight_x, weight_y = np.empty(LANCZOS_TAPS, np.float32), np.empty(LANCZOS_TAPS, np.float32)
     for row in range(out.shape[0]):
         position = (first_row + row) / step
         node_row = min(int(position), xs.shape[0] - 2)
@@ -56,10 +91,10 @@ def sample_lanczos(
             y0 = ys[node_row, node] * (1 - up) + ys[node_row + 1, node] * up
             y1 = ys[node_row, node + 1] * (1 - up) + ys[node_row + 1, node + 1] * up
             area = np.float32(areas[node_row, node] * (1 - up) + areas[node_row + 1, node] * up)
-            for k in range(min(step, out.shape[1] - node * step)):
-                col = node * step + k
-                x = x0 + (x1 - x0) * k / step
-                y = y0 + (y1 - y0) * k / step
+            slope_x, slope_y = (x1 - x0) / step, (y1 - y0) / step
+            for col in range(node * step, min(node * step + step, out.shape[1])):
+                x = x0 + slope_x * (col - node * step)
+                y = y0 + slope_y * (col - node * step)
                 out[row, col] = 0
                 out_variance[row, col] = 0
                 out_mask[row, col] = 0
@@ -68,43 +103,82 @@ def sample_lanczos(
                     continue
                 i0 = int(np.floor(y))
                 j0 = int(np.floor(x))
-                at = (x - j0) * LANCZOS_STEPS
-                jt = int(at)
-                part_x = np.float32(at - jt)
-                at = (y - i0) * LANCZOS_STEPS
-                it = int(at)
-                part_y = np.float32(at - it)
-                total = np.float32(0)
-                kept = np.float32(0)
-                lost = np.float32(0)
-                bits = np.uint32(0)
-                for i in range(6):
-                    weight_y = table[it, i] + part_y * (table[it + 1, i] - table[it, i])
-                    source_row = i0 + i - 2
-                    for j in range(6):
-                        weight = weight_y * (table[jt, j] + part_x * (table[jt + 1, j] - table[jt, j]))
-                        source_col = j0 + j - 2
-                        if (
-                            source_row < 0
-                            or source_col < 0
-                            or source_row >= ny
-                            or source_col >= nx
-                            or excluded[source_row, source_col]
-                        ):
-                            lost += abs(weight)
-                            continue
-                        total += weight * data[source_row, source_col]
-                        kept += weight
-                        if abs(weight) > SIGNIFICANT:
-                            bits |= mask[source_row, source_col]
-                out_lost[row, col] = lost
+                at_x = (x - j0) * LANCZOS_STEPS
+                at_y = (y - i0) * LANCZOS_STEPS
+                jt = int(at_x)
+                it = int(at_y)
+                part_x = np.float32(at_x - jt)
+                part_y = np.float32(at_y - it)
+                for k in range(LANCZOS_TAPS):
+                    weight_x[k] = table[jt, k] + part_x * (table[jt + 1, k] - table[jt, k])
+                    weight_y[k] = table[it, k] + part_y * (table[it + 1, k] - table[it, k])
+                nearest = variance[min(int(y + 0.5), ny - 1), min(int(x + 0.5), nx - 1)]
+                inside = i0 >= 2 and j0 >= 2 and i0 < ny - 3 and j0 < nx - 3
+                if inside and not dirty[i0, j0]:
+                    out[row, col] = _clean_sum(data, i0 - 2, j0 - 2, weight_y, weight_x) * area
+                    out_variance[row, col] = nearest * area
+                    out_lost[row, col] = 0
+                    continue
+                total, kept, lost, bits = _careful_sum(
+                    data, mask, excluded, i0 - 2, j0 - 2, weight_y, weight_x
+                )
                 if kept > 0.2:
                     out[row, col] = total / kept * area
-                    nearest = variance[min(int(y + 0.5), ny - 1), min(int(x + 0.5), nx - 1)]
                     out_variance[row, col] = nearest * area
                     out_mask[row, col] = bits
-                else:
-                    out_lost[row, col] = 9
+                    out_lost[row, col] = lost
+
+
+@njit(cache=True, nogil=True)
+def stack_median(data, chosen, out):
+    """Median over the first axis of ``data`` [n, ny, nx] of the chosen values; 0 where there is none."""
+    values = np.empty(data.shape[0], np.float32)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            count = 0
+            for k in range(data.shape[0]):
+                if chosen[k, i, j]:
+                    value = data[k, i, j]
+                    place = count
+                    while place > 0 and values[place - 1] > value:
+                        values[place] = values[place - 1]
+                        place -= 1
+                    values[place] = value
+                    count += 1
+            if count == 0:
+                out[i, j] = 0
+            else:
+                out[i, j] = (values[(count - 1) // 2] + values[count // 2]) / 2
+
+
+@njit(cache=True, nogil=True)
+def clipped_mean(
+    data, variance, chosen, weights, areas, median, spread, clip_sigma, out, out_variance, out_count
+):
+    """Weighted mean over the first axis of the chosen values that lie near the median.
+
+    A value may stray by ``clip_sigma`` times the square root of its variance times area, plus ``spread``
+    [ny, nx], where at least three are chosen. ``out_variance`` is that of the mean.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            count = 0
+            for k in range(data.shape[0]):
+                count += chosen[k, i, j]
+            total, power, weight, used = np.float32(0), np.float32(0), np.float32(0), 0
+            for k in range(data.shape[0]):
+                if not chosen[k, i, j]:
+                    continue
+                limit = clip_sigma * np.sqrt(variance[k, i, j] * areas[k]) + spread[i, j]
+                if count >= 3 and abs(data[k, i, j] - median[i, j]) > limit:
+                    continue
+                total += weights[k] * data[k, i, j]
+                power += weights[k] * weights[k] * variance[k, i, j]
+                weight += weights[k]
+                used += 1
+            out[i, j] = total / weight if used else np.float32(0)
+            out_variance[i, j] = power / (weight * weight) if used else np.float32(0)
+            out_count[i, j] = used
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, inline="always")

@@ -12,7 +12,7 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure, ZeroPoint
 from zsds.core.flags import DEFECTS, Mask
 from zsds.core.psf import PsfModel
-from zsds.kernels.resample import lanczos_table, sample_lanczos
+from zsds.kernels.resample import clipped_mean, lanczos_table, sample_lanczos, stack_median
 from zsds.psf.model import GridPsf
 from zsds.reference.mapping import PixelMap, finer_wcs, map_pixels, tangent_wcs
 from zsds.reference.model import Reference
@@ -42,6 +42,7 @@ class _Epoch:
 
     exposure: Exposure
     excluded: NDArray[np.uint8]
+    dirty: NDArray[np.uint8]
     pixels: PixelMap
     scale: np.float32
     weight: float
@@ -142,7 +143,9 @@ def _prepared(
         noise = np.median(epoch.variance[::7, ::7][~excluded[::7, ::7]]) if not excluded.all() else np.inf
         weight = 1 / (float(noise) * scale**2 * fwhm**settings.seeing_power)
         pixels = map_pixels(wcs, epoch.wcs, shape)
-        prepared.append(_Epoch(epoch, excluded.view(np.uint8), pixels, np.float32(scale), weight))
+        flagged = (excluded | (epoch.mask != 0)).astype(np.uint8)
+        dirty = maximum_filter(flagged, 6, origin=-1)  # the 6 pixels of a Lanczos footprint
+        prepared.append(_Epoch(epoch, excluded.view(np.uint8), dirty, pixels, np.float32(scale), weight))
     total = sum(epoch.weight for epoch in prepared)
     if not total > 0:
         raise UnusableData("no epoch has usable pixels", {"epochs": len(epochs)})
@@ -184,6 +187,7 @@ def _resampled_strip(epochs: list[_Epoch], rows: slice, width: int, settings: Re
             exposure.variance,
             exposure.mask,
             epoch.excluded,
+            epoch.dirty,
             pixels.x,
             pixels.y,
             pixels.area,
@@ -204,43 +208,28 @@ def _combine(
     strip: _Strip, epochs: list[_Epoch], settings: ReferenceSettings
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint16]]:
     """Clipped weighted mean; where every epoch has a defect that keeps its value, the mean of those."""
+    shape = strip.data.shape[1:]
     clean = strip.usable & ((strip.mask & np.uint32(DEFECTS)) == 0)
-    count = clean.sum(axis=0)
-    chosen = np.where(count > 0, clean, strip.usable)
-    areas = np.array([epoch.pixels.area.mean() for epoch in epochs], np.float32)[:, None, None]
-    chosen &= ~_outliers(strip, chosen, areas, settings)
-    weight = np.array([epoch.weight for epoch in epochs], np.float32)[:, None, None] * chosen
-    total = weight.sum(axis=0)
-    covered = total > 0
-    weight /= np.where(covered, total, np.float32(1))
-    data = np.where(covered, (weight * np.where(chosen, strip.data, 0)).sum(axis=0), np.float32(0))
-    variance = (weight**2 * strip.variance).sum(axis=0)
+    chosen = clean | (strip.usable & ~clean.any(axis=0))
+    median, data, variance = (np.empty(shape, np.float32) for _ in range(3))
+    coverage = np.empty(shape, np.uint16)
+    stack_median(strip.data, chosen, median)
+    spread = np.float32(settings.clip_fraction) * maximum_filter(np.abs(median), size=3)
+    weights = np.array([epoch.weight for epoch in epochs], np.float32)
+    areas = np.array([epoch.pixels.area.mean() for epoch in epochs], np.float32)
+    sigma = np.float32(settings.clip_sigma)
+    clipped_mean(
+        strip.data, strip.variance, chosen, weights, areas, median, spread, sigma, data, variance, coverage
+    )
     # where some epochs saturate the others alone make the pixel, with a PSF that is not the co-add's
     usable = strip.usable.sum(axis=0)
-    mask = np.zeros(data.shape, np.uint32)
-    for bit in (Mask.SATURATED, Mask.BLEED, Mask.HALO, Mask.GHOST):
-        flagged = (strip.usable & ((strip.mask & np.uint32(bit)) != 0)).sum(axis=0)
-        mask |= np.where(flagged > settings.max_flagged * usable, np.uint32(bit), np.uint32(0))
-    mask |= np.where(covered, np.uint32(0), np.uint32(Mask.NO_REFERENCE))
-    return data, variance, mask, chosen.sum(axis=0).astype(np.uint16)
-
-
-def _outliers(
-    strip: _Strip, chosen: NDArray[np.bool_], areas: NDArray[np.float32], settings: ReferenceSettings
-) -> NDArray[np.bool_]:
-    """Epochs far from the median of a pixel, where at least three vote.
-
-    A resampled pixel scatters by at most the square root of its low-frequency noise power times its area.
-    """
-    values = np.where(chosen, strip.data, np.nan)
-    ordered = np.sort(values, axis=0)  # NaN last
-    count = chosen.sum(axis=0)
-    low = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0)[None], axis=0)[0]
-    high = np.take_along_axis(ordered, np.minimum(count // 2, len(values) - 1)[None], axis=0)[0]
-    median = (low + high) / 2
-    peak = maximum_filter(np.nan_to_num(np.abs(median)), size=3)
-    limit = settings.clip_sigma * np.sqrt(strip.variance * areas) + settings.clip_fraction * peak
-    return chosen & (count >= 3) & (np.abs(strip.data - median) > limit)
+    mask = np.zeros(shape, np.uint32)
+    if (strip.mask & np.uint32(_KEPT)).any():
+        for bit in (Mask.SATURATED, Mask.BLEED, Mask.HALO, Mask.GHOST):
+            flagged = (strip.usable & ((strip.mask & np.uint32(bit)) != 0)).sum(axis=0)
+            mask |= np.where(flagged > settings.max_flagged * usable, np.uint32(bit), np.uint32(0))
+    mask |= np.where(coverage > 0, np.uint32(0), np.uint32(Mask.NO_REFERENCE))
+    return data, variance, mask, coverage
 
 
 def _combined_psf(

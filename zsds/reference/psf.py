@@ -67,11 +67,13 @@ def _resampled(psf: PsfModel, pixels: PixelMap, x: float, y: float, size: int, t
     areas = np.full((2, 2), abs(np.linalg.det(matrix)))
     out, spare = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
     bits, empty = np.empty((size, size), np.uint32), np.zeros(stamp.shape, np.uint32)
+    clean = empty.astype(np.uint8)
     sample_lanczos(
         stamp,
         stamp,
         empty,
-        empty.astype(np.uint8),
+        clean,
+        clean,
         xs,
         ys,
         areas,
