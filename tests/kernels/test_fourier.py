@@ -3,6 +3,7 @@ import numpy as np
 from zsds.kernels.fourier import (
     add_corner,
     add_spectra,
+    clipped_level,
     fill_bad,
     finish_score,
     rescale,
@@ -75,3 +76,16 @@ def test_factors_are_linear_between_cells_and_constant_beyond():
     np.testing.assert_allclose(score, 1 / error, rtol=1e-6)
     rescale(score, error, np.array([4.0]), np.array([5.0]), np.array([[2]], np.float32))
     assert error[8, 10] == 12
+
+
+def test_level_is_that_of_empty_pixels():
+    rng = np.random.default_rng(4)
+    values = rng.normal(3, 2, (200, 210)).astype(np.float32)
+    constant = np.zeros_like(values)
+    constant[:100], values[:100] = 50, 1e6
+    both = np.ones(values.shape, bool)
+    values[150:160, 30:40] += 40
+    values[190], both[190] = np.nan, False
+    level, count = clipped_level(values, constant, both, np.float32(0), np.float32(1), 2.0, 2.0)
+    assert abs(level - 3) < 0.06 and 20000 < count < 21000
+    assert clipped_level(values, constant, ~both, np.float32(0), np.float32(1), 2.0, 2.0) == (2.0, 0)

@@ -285,3 +285,41 @@ def test_inputs_that_cannot_be_subtracted(rng):
     smaller = replace(r, data=r.data[:-1], variance=r.variance[:-1], mask=r.mask[:-1])
     with pytest.raises(ValueError, match="science is"):
         subtract(n, smaller)
+
+
+def test_reference_in_unknown_units(rng):
+    stars = make_stars(rng, WCS, SHAPE, 60, faint=5000, bright=60000)
+    n, r = pair(rng, stars)
+    r = replace(r, data=r.data * np.float32(0.01), variance=r.variance * np.float32(1e-4), zero_point=None)
+    result = subtract(n, r)
+    assert result.flux_scale == pytest.approx(100 * 10**-0.12, rel=4 * result.metrics["flux_scale_err"])
+    assert result.metrics["score_width"] == pytest.approx(1, abs=0.03)
+
+
+def test_stars_that_are_elsewhere(rng):
+    stars = make_stars(rng, WCS, SHAPE, 60, faint=5000, bright=60000)
+    n = make_exposure(rng, SHAPE, WCS, stars)
+    r = make_exposure(rng, SHAPE, make_wcs(SHAPE, dx=6, dy=3), stars, sky=60)
+    with pytest.raises(UnusableData, match="not where"):
+        subtract(n, r)
+
+
+def test_noise_that_varies_over_the_image(rng):
+    """Sky three times brighter on one side, amplifier steps included: the score is as wide everywhere."""
+    n, r = pair(rng)
+    x = np.arange(SHAPE[1])
+    more = np.where(x < 200, 0, 400 + 2 * x).astype(np.float32)
+    data = n.data + (rng.normal(size=SHAPE) * np.sqrt(more)).astype(np.float32)
+    n = replace(n, data=data, variance=n.variance + more)
+    score = subtract(n, r, replace(PLAIN, tile_size=130)).score
+    for part in (slice(10, 180), slice(215, 380)):
+        assert score[10:-10, part].std() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("shape", [(41, 57), (9, 200)])
+def test_small_images(rng, shape):
+    wcs = make_wcs(shape)
+    n = make_exposure(rng, shape, wcs, NOTHING)
+    r = make_exposure(rng, shape, wcs, NOTHING, 2.2, sky=50)
+    result = subtract(n, r)
+    assert result.score.shape == shape and np.isfinite(result.score).all()

@@ -130,3 +130,27 @@ def join_masks(science, reference, source_bits, known, both, missing_bit, filled
             elif not both[i, j]:
                 bits |= filled_bit
             out[i, j] = bits
+
+
+@njit(cache=True, nogil=True)
+def clipped_level(difference, constant, both, steady, noise, level, sigma):
+    """Mean of ``difference`` where ``both`` and ``constant`` is within ``noise`` of ``steady``.
+
+    Values beyond 2.5 ``sigma`` of ``level`` are left out, three times over, each time about the new level.
+    (level, pixels used).
+    """
+    count = 0
+    for _ in range(3):
+        total = 0.0
+        count = 0
+        for i in range(difference.shape[0]):
+            for j in range(difference.shape[1]):
+                if both[i, j] and abs(constant[i, j] - steady) <= noise:
+                    value = difference[i, j]
+                    if abs(value - level) <= 2.5 * sigma:
+                        total += value
+                        count += 1
+        if count == 0:
+            return level, count
+        level = total / count
+    return level, count

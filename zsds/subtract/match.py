@@ -12,6 +12,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
 
+from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
 from zsds.reference.psf import phase_ramp
@@ -92,7 +93,7 @@ class _Fits:
 def match_stars(
     science: Exposure,
     reference: Exposure,
-    expected: float,
+    expected: float | None,
     settings: MatchSettings,
     stars: Table | None = None,
 ) -> Match:
@@ -102,17 +103,22 @@ def match_stars(
     ----------
     science, reference : Exposure
         Same grid, with PSFs, sky-subtracted.
-    expected : float
-        Flux scale by the zero points; kept where there are too few stars.
+    expected : float or None
+        Flux scale by the zero points, if they are known; kept (or 1) where there are too few stars.
     settings : MatchSettings
     stars : Table, optional
         Columns x, y and flux of stars in the science image; looked for in the reference otherwise.
+
+    Raises
+    ------
+    UnusableData
+        If bright stars of the reference are not where the science image has them.
     """
     x, y = _chosen_stars(science, reference, settings, stars)
     fits = _fit_all(science, reference, x, y, expected, settings)
     shape = science.shape
     if fits.x.size < settings.min_stars:
-        flat = [Surface(np.array([v]), 0, shape) for v in (expected, 0.0, 0.0)]
+        flat = [Surface(np.array([v]), 0, shape) for v in (expected or 1.0, 0.0, 0.0)]
         return Match(*flat, np.nan, np.nan, 0.1, 0.1, int(fits.x.size))
     floor = 0.003  # intrinsic scatter of flux ratios: variability, PSF model
     weight = 1 / ((fits.ratio_err / fits.ratio) ** 2 + floor**2)
@@ -230,15 +236,29 @@ def _shape(science: Exposure, reference: Exposure) -> _Shape:
 
 
 def _fit_all(
-    science: Exposure, reference: Exposure, x: NDArray, y: NDArray, expected: float, settings: MatchSettings
+    science: Exposure,
+    reference: Exposure,
+    x: NDArray,
+    y: NDArray,
+    expected: float | None,
+    settings: MatchSettings,
 ) -> _Fits:
-    """Fit every star; those too faint, shifted too far or with a bright neighbour are left out."""
+    """Fit every star; those too faint, of another flux altogether or shifted too far are left out."""
     rows: list[tuple[float, ...]] = []
     shape = _shape(science, reference)
+    missing = 0
     for j, i in zip(x.tolist(), y.tolist(), strict=True):
         row = _fit_star(science, reference, j, i, shape, settings)
-        if row is not None and 0.2 < row[0] / expected < 5 and np.hypot(row[2], row[3]) < settings.max_shift:
+        if row is None:
+            continue
+        ratio, shift = row[0], float(np.hypot(row[2], row[3]))
+        if ratio > 0 and (expected is None or 0.2 < ratio / expected < 5) and shift < settings.max_shift:
             rows.append((j, i, *row))
+        else:
+            missing += 1
+    if missing > max(settings.min_stars, 2 * len(rows)):
+        numbers = {"bright_stars": missing + len(rows), "matching": len(rows)}
+        raise UnusableData("stars of the reference are not where the science image has them", numbers)
     table = np.array(rows, float).reshape(-1, 7)
     return _Fits(*table.T)
 
@@ -246,7 +266,10 @@ def _fit_all(
 def _fit_star(
     science: Exposure, reference: Exposure, x: int, y: int, shape: _Shape, settings: MatchSettings
 ) -> tuple[float, float, float, float, float] | None:
-    """(ratio, its error, dx, dy, their error) of one star, or None where it says too little."""
+    """(ratio, its error, dx, dy, their error) of one star, or None where it says too little.
+
+    The ratio is 0 where the science image has nothing like the star of the reference.
+    """
     if science.psf is None or reference.psf is None:
         raise ValueError("science and reference need a PSF")
     half = _half_size(science, reference)
@@ -265,12 +288,15 @@ def _fit_star(
     ratio, dx, dy = _solve(a, spectra[1], core, (0.0, 0.0))
     if 0.03 < np.hypot(dx, dy) < settings.max_shift:
         ratio, dx, dy = _solve(a, spectra[1], core, (dx, dy))
-    if not ratio > 0:
-        return None
     errors = _star_errors((science, reference), cut, (a, b), shape)
-    if errors is None or 1 / errors[0] < settings.min_snr:
+    if 1 / errors[1][0] < settings.min_snr:
         return None
-    return ratio, ratio * errors[0], dx, dy, errors[1]
+    if not ratio > 0:
+        return 0.0, 0.0, 0.0, 0.0, 0.0
+    relative, shift = (float(np.hypot(*pair)) for pair in zip(*errors, strict=True))
+    if 1 / relative < settings.min_snr and np.hypot(dx, dy) < settings.max_shift:
+        return None
+    return ratio, ratio * relative, dx, dy, shift
 
 
 def _solve(
@@ -299,13 +325,13 @@ def _star_errors(
     cut: tuple[slice, slice],
     images: tuple[NDArray, NDArray],
     shape: _Shape,
-) -> tuple[float, float] | None:
-    """Relative error of the flux ratio, and error of the shift, pixels, from the photon noise.
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Relative error of a star's flux and error of its place, pixels, in each image, from the photon noise.
 
-    For a star of PSF P and flux F on noise s per pixel: s / (F sqrt(sum P^2)) and s / (F sqrt(sum P_x^2)),
-    in each image; the variance s^2 is the mean of the sky's and the peak's.
+    For a star of PSF P and flux F on noise s per pixel: s / (F sqrt(sum P^2)) and s / (F sqrt(sum P_x^2));
+    the variance s^2 is the mean of the sky's and the peak's. Infinite where there is no star.
     """
-    relative, shift = 0.0, 0.0
+    found = []
     middle = images[0].shape[0] // 2
     for exposure, image, area, slope in zip(exposures, images, shape.area, shape.slope, strict=True):
         flux = float(image[middle - 1 : middle + 2, middle - 1 : middle + 2].max()) / shape.peak
@@ -313,10 +339,11 @@ def _star_errors(
         sky, centre = float(np.median(local[::3, ::3])), local.shape[0] // 2
         peak = float(np.max(local[centre - 1 : centre + 2, centre - 1 : centre + 2]))
         if not (flux > 0 and sky > 0):
-            return None
-        relative += (sky + peak) / 2 * area / flux**2
-        shift += (sky + peak) / 2 * slope / flux**2
-    return float(np.sqrt(relative)), float(np.sqrt(shift))
+            found.append((np.inf, np.inf))
+            continue
+        noise = np.sqrt((sky + peak) / 2) / flux
+        found.append((float(noise * np.sqrt(area)), float(noise * np.sqrt(slope))))
+    return found[0], found[1]
 
 
 def _robust_surface(

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import make_interp_spline
 from scipy.ndimage import median_filter
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
+from zsds.kernels.fourier import clipped_level
 from zsds.kernels.resample import add_curvature_variance
 from zsds.subtract.tiles import Planes
 
@@ -76,49 +77,52 @@ def sky_variances(
     return out
 
 
-def sky_difference(
-    science: NDArray, reference: NDArray, both: NDArray[np.bool_], flux_scale: float, noise: float, cell: int
+def sky_level(
+    difference: NDArray, constant: NDArray, both: NDArray[np.bool_], noise: float, cell: int
 ) -> NDArray[np.float32] | None:
-    """Smooth difference of the two backgrounds, electrons; None where the image is too small or bare.
+    """Smooth background of a difference, electrons; None where the image is too bare to say.
 
-    Clipped medians of science - scale * reference in cells, median-filtered, with a spline between. Only
-    pixels where the reference shows less than ``noise`` (one standard deviation of the science sky) count:
-    starlight spreads differently in the two and would lean on the median.
+    Clipped medians in cells, median-filtered, with a spline between. Only pixels where the constant sky (the
+    reference in electrons) shows less than ``noise`` count: starlight spreads differently in the two images.
     """
-    ny, nx = science.shape
-    counts = [max(1, round(n / cell)) for n in (ny, nx)]
-    if min(counts) < 4:
-        counts = [1, 1]
-    edges = [
-        np.round(np.linspace(0, n, count + 1)).astype(int) for n, count in zip((ny, nx), counts, strict=True)
-    ]
-    levels = np.full(counts, np.nan)
-    for i in range(counts[0]):
-        for j in range(counts[1]):
-            rows, cols = slice(*edges[0][i : i + 2]), slice(*edges[1][j : j + 2])
-            step = 3 if (rows.stop - rows.start) > 30 else 1
-            good = both[rows, cols][::step, ::step]
-            if good.sum() > 100:
-                constant = flux_scale * reference[rows, cols][::step, ::step][good]
-                delta = science[rows, cols][::step, ::step][good] - constant
-                bare = np.abs(constant - np.median(constant)) <= noise
-                levels[i, j] = _clipped_median(delta[bare] if bare.sum() > 50 else delta)
+    edges = [np.round(np.linspace(0, n, max(1, round(n / cell)) + 1)).astype(int) for n in difference.shape]
+    levels = np.full((edges[0].size - 1, edges[1].size - 1), np.nan)
+    for i, j in np.ndindex(*levels.shape):
+        part = (slice(*edges[0][i : i + 2]), slice(*edges[1][j : j + 2]))
+        levels[i, j] = _level(difference[part], constant[part], both[part], noise)
     if not np.isfinite(levels).any():
         return None
     levels[~np.isfinite(levels)] = np.nanmedian(levels)
-    if counts == [1, 1]:
-        return np.full((ny, nx), levels[0, 0], np.float32)
-    levels = median_filter(levels, 3)
-    centres = [(edge[:-1] + edge[1:] - 1) / 2 for edge in edges]
-    shares = [_spline_shares(middle, n) for middle, n in zip(centres, (ny, nx), strict=True)]
+    levels = median_filter(levels, 3) if min(levels.shape) > 2 else levels
+    shares = [_spline_shares(edge) for edge in edges]
     smooth: NDArray[np.float32] = shares[0] @ levels.astype(np.float32) @ shares[1].T
     return smooth
 
 
-def _spline_shares(centres: NDArray, n: int) -> NDArray[np.float32]:
-    """Weight [n, len(centres)] of each cell in a cubic spline at every pixel, constant beyond the centres."""
-    inside = np.clip(np.arange(n), centres[0], centres[-1])
-    shares: NDArray[np.float32] = CubicSpline(centres, np.eye(centres.size))(inside).astype(np.float32)
+def _level(difference: NDArray, constant: NDArray, both: NDArray[np.bool_], noise: float) -> float:
+    """Level of one cell: from a sparse clipped median to the mean of all its empty pixels; NaN if too few."""
+    step = 3 if min(difference.shape) > 60 else 1
+    good = both[::step, ::step]
+    if good.sum() < 100:
+        return float("nan")
+    sparse, steady = difference[::step, ::step][good], constant[::step, ::step][good]
+    middle = float(np.median(steady))
+    bare = np.abs(steady - middle) <= noise
+    if bare.sum() < 50:
+        return float(np.median(sparse))
+    low, level, high = np.percentile(sparse[bare], [15.865, 50, 84.135])
+    limit, sigma = np.float32(noise), (high - low) / 2 + 1e-30
+    found, count = clipped_level(difference, constant, both, np.float32(middle), limit, level, sigma)
+    return float(found) if count else float(level)
+
+
+def _spline_shares(edges: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Weight [n, n_cells] of each cell in a spline at every pixel, cubic if it may, constant beyond."""
+    centres, pixels = (edges[:-1] + edges[1:] - 1) / 2, np.arange(edges[-1])
+    if centres.size == 1:
+        return np.ones((pixels.size, 1), np.float32)
+    spline = make_interp_spline(centres, np.eye(centres.size), k=min(3, centres.size - 1))
+    shares: NDArray[np.float32] = spline(np.clip(pixels, centres[0], centres[-1])).astype(np.float32)
     return shares
 
 
@@ -148,7 +152,6 @@ def make_planes(
         _zeroed(science.variance, coverage.science),
         reference_variance,
         coverage.both | ~known,
-        find_undefined(coverage),
     )
 
 
@@ -159,13 +162,6 @@ def _zeroed(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np
     copy = values.copy()
     copy[~known] = 0
     return copy
-
-
-def _clipped_median(values: NDArray) -> float:
-    middle = float(np.median(values))
-    low, high = np.percentile(values, [15.865, 84.135])
-    kept = values[np.abs(values - middle) < 1.5 * (high - low) + 1e-30]  # three standard deviations
-    return float(np.median(kept)) if kept.size else middle
 
 
 def _window(centre: float, reach: float, n: int) -> slice:

@@ -17,8 +17,15 @@ from zsds.kernels.fourier import join_masks, rescale
 from zsds.psf.model import GridPsf
 from zsds.reference.psf import effective_fwhm
 from zsds.subtract.match import Match, MatchSettings, match_stars
-from zsds.subtract.planes import Coverage, find_coverage, make_planes, sky_difference, sky_variances
-from zsds.subtract.tiles import Layout, Products, make_layout, subtract_tiles
+from zsds.subtract.planes import (
+    Coverage,
+    find_coverage,
+    find_undefined,
+    make_planes,
+    sky_level,
+    sky_variances,
+)
+from zsds.subtract.tiles import Layout, Products, make_layout, score_tiles, subtract_tiles
 from zsds.subtract.zogy import Kernels, Node, difference_kernels
 
 log = logging.getLogger(__name__)
@@ -69,7 +76,7 @@ def subtract(
     Raises
     ------
     UnusableData
-        If the two hardly overlap, or their noise is unknown.
+        If the two hardly overlap, or their stars do not match.
     ValueError
         If shapes differ or a PSF is missing.
     """
@@ -85,27 +92,32 @@ def subtract(
     match = match_stars(science, reference, _expected_scale(science, reference), settings.match, stars)
     ny, nx = science.shape
     scale = match.flux_scale.at(nx / 2, ny / 2)
+    noise = float(np.sqrt(np.median(science.variance[::7, ::7][coverage.both[::7, ::7]])))
+    constant = np.float32(scale) * reference.data
     background = None
     if settings.background_cell:
-        noise = float(np.sqrt(np.median(science.variance[::7, ::7][coverage.both[::7, ::7]])))
-        background = sky_difference(
-            science.data, reference.data, coverage.both, scale, noise, settings.background_cell
-        )
+        cell = 4 * settings.background_cell
+        background = sky_level(science.data - constant, constant, coverage.both, noise, cell)
     planes = make_planes(science, reference, coverage, background, settings.curvature)
     largest = max(science.psf.size, reference.psf.size)
     settings = replace(settings, kernel_size=2 * int(np.ceil(max(settings.kernel_size, 1.4 * largest) / 2)))
     layout = make_layout(science.shape, settings.tile_size, settings.kernel_size)
     kernels_at = _kernels_at(science, reference, coverage, match, layout, settings)
     products = subtract_tiles(planes, layout, kernels_at, (match.dx_rms, match.dy_rms), scale)
+    if settings.background_cell:
+        left = sky_level(products.difference, constant, coverage.both, noise, settings.background_cell)
+        if left is not None:
+            np.subtract(products.difference, left, out=products.difference)
+    score_tiles(products, find_undefined(coverage), layout, kernels_at)
     return _assemble(
         science, reference, coverage, match, layout, kernels_at, products, settings, reference_id
     )
 
 
-def _expected_scale(science: Exposure, reference: Exposure) -> float:
-    """Flux scale by the zero points, 1 where one is unknown."""
+def _expected_scale(science: Exposure, reference: Exposure) -> float | None:
+    """Flux scale by the zero points, if both are known."""
     if science.zero_point is None or reference.zero_point is None:
-        return 1.0
+        return None
     return float(10 ** (0.4 * (science.zero_point.value - reference.zero_point.value)))
 
 

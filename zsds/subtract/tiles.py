@@ -104,8 +104,6 @@ class Planes:
     science_variance, reference_variance : ndarray of float32
     measured : ndarray of bool
         False where the science image is to be replaced with the reference.
-    undefined : ndarray of bool
-        Where no score can be given.
     """
 
     science: NDArray[np.float32]
@@ -113,7 +111,6 @@ class Planes:
     science_variance: NDArray[np.float32]
     reference_variance: NDArray[np.float32]
     measured: NDArray[np.bool_]
-    undefined: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,9 @@ def subtract_tiles(
     shift_rms: tuple[float, float],
     flux_scale: float,
 ) -> Products:
-    """Run all tiles; only two rows of nodes are held at a time.
+    """Difference and its variance; ``flux_err`` holds the variance of the score for `score_tiles`.
+
+    Only two rows of nodes are held at a time.
 
     Parameters
     ----------
@@ -168,10 +167,18 @@ def subtract_tiles(
                 spectra[key] = _corner(kernels_at(float(xs[key[1]]), float(ys[key[0]])), layout.length)
             corners.append(spectra[key])
         _subtract_tile(tile, planes, corners, shift_rms, flux_scale, out)
-    spectra = {}
-    for tile in layout.tiles():
-        _score_tile(tile, planes.undefined, kernels_at, out)
     return out
+
+
+def score_tiles(
+    products: Products,
+    undefined: NDArray[np.bool_],
+    layout: Layout,
+    kernels_at: Callable[[float, float], Kernels],
+) -> None:
+    """Fill in ``score`` and ``flux_err`` of the products from their difference; NaN where undefined."""
+    for tile in layout.tiles():
+        _score_tile(tile, undefined, kernels_at, products)
 
 
 @dataclass(frozen=True)
