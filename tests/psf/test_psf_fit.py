@@ -90,3 +90,10 @@ def test_order_follows_the_variation():
     assert choose_order(u, v, noise + 0.1 * np.column_stack([u, v, u]), 3) == 1
     assert choose_order(u, v, noise + 0.1 * np.column_stack([u * v, v**2, u]), 3) == 2
     assert choose_order(u[:11], v[:11], noise[:11], 3) == 0
+
+
+def test_no_star_at_all_is_said_so():
+    exposure, sources = prepared(star_field(VaryingMoffat(2.2), n_stars=40, seed=3))
+    for none in (sources[:0], sources[sources["snr"] < 0], sources[:3]):
+        with pytest.raises(UnusableData, match="too few stars"):
+            fit_psf(exposure, none)

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 SIGMA_TO_FWHM = 2.3548200450309493
 BRIGHT = Mask.SATURATED | Mask.BLEED | Mask.GHOST | Mask.HALO | Mask.EDGE | Mask.TRAIL | Mask.CROSSTALK
+RAISED = Mask.NOISY | Mask.LOW_RESPONSE
 NOT_SEARCHED = DEFECTS & ~BRIGHT  # such pixels hold no light of the sky
 
 
@@ -127,16 +128,15 @@ def stellar_size(sizes: NDArray[np.float64]) -> float:
 
 def _sky_noise(exposure: Exposure, background: Background) -> NDArray[np.float32]:
     """Noise of the sky alone: the measured rms, raised where the variance plane says a pixel is noisier."""
-    typical = np.float32(np.median(exposure.variance[::7, ::7]) or 1)
     sky = background.rms
-    noisy = (exposure.mask & np.uint32(Mask.NOISY | Mask.LOW_RESPONSE)) != 0
-    if not noisy.any() or not typical > 0:
+    if not np.bitwise_or.reduce(exposure.mask, axis=None) & np.uint32(RAISED):
         return sky
+    noisy = (exposure.mask & np.uint32(RAISED)) != 0
     return np.where(noisy, np.maximum(sky, np.sqrt(np.maximum(exposure.variance, 0))), sky)
 
 
 def _gaussian(fwhm: float) -> NDArray[np.float32]:
-    half = int(np.clip(np.ceil(1.2 * fwhm), 1, 7))
+    half = int(np.clip(np.rint(0.9 * fwhm), 1, 7))
     offset = np.arange(-half, half + 1)
     line = np.exp(-0.5 * (offset * SIGMA_TO_FWHM / fwhm) ** 2)
     return np.outer(line, line).astype(np.float32)

@@ -19,6 +19,8 @@ from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
 
 log = logging.getLogger(__name__)
 
+NOWHERE = -1e6  # pixels; stands in for a position that is no number
+
 
 @dataclass(frozen=True)
 class StarSettings:
@@ -56,7 +58,9 @@ def fit_stars(
     noise = measure_sky_noise(exposure)
     model = PolynomialPsf.from_model(psf, exposure.shape)
     data = exposure.data
-    x, y = (np.asarray(sources[name], dtype=np.float64) for name in "xy")
+    x, y = (np.asarray(np.ma.filled(sources[name], np.nan), dtype=np.float64) for name in "xy")
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = np.where(known, x, NOWHERE), np.where(known, y, NOWHERE)
     if len(sources) == 0:
         return new_table("stars")
     hold = settings.hold_positions
@@ -69,7 +73,7 @@ def fit_stars(
     stars = _table(exposure, sources, data, fitted, noise, model, hold, settings)
     row, column = _nearest(stars, exposure.shape)
     stars["sky"][:] = sky[row, column]
-    log.info("fitted %d stars, median chi %.2f", len(stars), np.nanmedian(stars["chi"]))
+    log.info("fitted %d stars, median chi %.2f", len(stars), np.median(stars["chi"]))
     return stars
 
 
@@ -81,8 +85,8 @@ def _residual_sky(residual: NDArray[np.float32], noise: SkyNoise, mesh: int) -> 
 
 def _nearest(stars: Table, shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ny, nx = shape
-    row = np.clip(np.rint(stars["y"]).astype(np.int64), 0, ny - 1)
-    return row, np.clip(np.rint(stars["x"]).astype(np.int64), 0, nx - 1)
+    row = np.clip(np.rint(np.nan_to_num(stars["y"])).astype(np.int64), 0, ny - 1)
+    return row, np.clip(np.rint(np.nan_to_num(stars["x"])).astype(np.int64), 0, nx - 1)
 
 
 def _table(
@@ -106,8 +110,8 @@ def _table(
     )  # fmt: skip
     columns = {
         "id": sources["id"] if "id" in sources.colnames else np.arange(n),
-        "x": fitted.x,
-        "y": fitted.y,
+        "x": np.where(fitted.x > NOWHERE / 2, fitted.x, np.nan),
+        "y": np.where(fitted.y > NOWHERE / 2, fitted.y, np.nan),
         "flux": np.where(n_pixels > 0, fitted.flux, np.nan),
         "flux_err": errors[:, 0],
         "x_err": errors[:, 1],
