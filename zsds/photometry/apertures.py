@@ -14,6 +14,7 @@ from zsds.core.tables import new_table
 from zsds.kernels.aperture import sum_apertures
 
 DIAMETERS = (2, 3, 4, 6, 10, 14)
+PHASES = (-0.375, -0.125, 0.125, 0.375)  # sub-pixel places over which a PSF's growth curve is averaged
 
 
 @dataclass(frozen=True)
@@ -86,27 +87,24 @@ def measure_apertures(exposure: Exposure, sources: Table, diameters: tuple[int, 
 
 
 def psf_growth(psf: PsfModel, x: float, y: float, diameters: ArrayLike = DIAMETERS) -> GrowthCurve:
-    """Growth curve of a PSF at (x, y); total is all the light in its stamp."""
-    stamp = psf.at(x, y)
+    """Growth curve of a PSF at (x, y), averaged over sub-pixel places; total is all light in its stamp."""
     radii = np.asarray(diameters, dtype=np.float64) / 2
-    flux, variance = np.empty((1, radii.size)), np.empty((1, radii.size))
-    middle = np.array([float(psf.size // 2)])
-    everything = np.ones(stamp.shape, bool)
-    mask = np.zeros(stamp.shape, np.uint32)
-    sum_apertures(
-        stamp,
-        stamp,
-        everything,
-        mask,
-        middle,
-        middle,
-        radii,
-        flux,
-        variance,
+    share = np.zeros((1, radii.size))
+    everything = np.ones((psf.size, psf.size), bool)
+    mask = np.zeros(everything.shape, np.uint32)
+    flux, variance, bad, flags = (
+        np.empty_like(share),
+        np.empty_like(share),
         np.empty(1),
         np.empty(1, np.uint32),
     )
-    return GrowthCurve(2 * radii, flux[0], np.zeros(radii.size), 0)
+    for dx in PHASES:
+        for dy in PHASES:
+            stamp = psf.at(x, y, dx, dy)
+            place = np.array([psf.size // 2 + dx]), np.array([psf.size // 2 + dy])
+            sum_apertures(stamp, stamp, everything, mask, *place, radii, flux, variance, bad, flags)
+            share += flux / len(PHASES) ** 2
+    return GrowthCurve(2 * radii, share[0], np.zeros(radii.size), 0)
 
 
 def measure_growth(
