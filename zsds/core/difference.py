@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from zsds.core.exposure import Exposure
 
+SCORE_EDGES = np.round(np.arange(-80, 81) / 10, 1)  # bins of histograms of the score
+
 
 @dataclass(frozen=True)
 class Registration:

@@ -9,9 +9,8 @@ from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
 from zsds.core.camera import Camera
+from zsds.core.difference import SCORE_EDGES
 from zsds.core.tables import check_table, columns, new_table
-
-SCORE_EDGES = np.round(np.arange(-80, 81) / 10, 1)  # bins of the score histograms
 
 FloatArray = NDArray[np.float64]
 FocalPlane = Mapping[tuple[int, int], FloatArray]

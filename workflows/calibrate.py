@@ -1,0 +1,89 @@
+"""A night's bias and flat frames to master calibrations, one unit per quadrant and band."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zsds.workflows.bookkeeping import Chain, Claims, run_chains
+from zsds.workflows.cluster import open_cluster
+from zsds.workflows.night import Progress
+
+from zsds.core.errors import BadInput
+from zsds.db import ledger, versions
+from zsds.pipeline.settings import Settings
+from zsds.products import CalibrationId
+from zsds.runner import Finished, Task
+from zsds.runner.archive import Archive, open_archive
+
+KINDS = ("bias", "flat", "bad_pixels")
+
+
+def run_calibrations(
+    folder: Path,
+    night: str,
+    settings: Settings,
+    progress: Progress,
+    cluster: str = "local",
+    n_workers: int | None = None,
+    again: bool = False,
+) -> None:
+    """Make the master calibrations of a night that are not made yet; arguments as for `run_night`.
+
+    Raises
+    ------
+    BadInput
+        If the night has no bias or no flat frames.
+    """
+    archive = open_archive(folder)
+    archive.store.clean_staging()
+    claims = Claims(archive, settings, again)
+    chains = plan_calibrations(archive, night, claims)
+    with open_cluster(cluster, n_workers) as workers, progress("calibrations", len(chains)) as advance:
+        run_chains(workers, chains, claims, advance, record_calibration)
+
+
+def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chain]:
+    """Claimed tasks for every quadrant and band with frames."""
+    camera = archive.camera
+    with archive.database.write() as connection:
+        frames = {kind: ledger.frames_of(connection, night, kind) for kind in ("bias", "flat")}
+        for kind, found in frames.items():
+            if not found:
+                raise BadInput(
+                    night, f"has no {kind} frames in this archive", "register them with: zsds ingest"
+                )
+        chains = []
+        for band, ccd in sorted({(frame.band, frame.ccd) for frame in frames["flat"]}):
+            bias = [frame.path for frame in frames["bias"] if frame.ccd == ccd]
+            flat = [frame.path for frame in frames["flat"] if (frame.band, frame.ccd) == (band, ccd)]
+            for quadrant in sorted(camera.detectors[ccd].amplifiers):
+                key = f"{camera.prefix}_{night}_{band}_c{ccd:02d}_q{quadrant}"
+                ledger.add_units(connection, "calibration", night, [key])
+                task = _task(connection, key, (night, band, ccd, quadrant, camera.prefix), bias, flat)
+                if claims.take(connection, task, claims.settings.calibration):
+                    chains.append((task,))
+    return chains
+
+
+def _task(
+    connection: Any, key: str, place: tuple[str, str, int, int, str], bias: list[str], flat: list[str]
+) -> Task:
+    """The version that is there already when it was made from the same frames, else the next one."""
+    night, band, ccd, quadrant, prefix = place
+    latest = versions.latest_calibration(connection, "flat", night, band, ccd, quadrant, prefix)
+    frames = {"bias": sorted(bias), "flat": sorted(flat)}
+    if latest is not None and latest.night == night:
+        before = ledger.unit_of(connection, "calibration", key).inputs or {}
+        if {kind: before.get(kind) for kind in frames} == frames:
+            return Task("calibration", key, {"calibration": asdict(latest), **frames})
+    fresh = versions.next_calibration(connection, "flat", night, band, ccd, quadrant, prefix)
+    return Task("calibration", key, {"calibration": asdict(fresh), **frames})
+
+
+def record_calibration(connection: Any, done: Finished) -> None:
+    """Make a finished calibration known to the nights that follow."""
+    inputs = done.task.inputs
+    identifier = CalibrationId(**inputs["calibration"])
+    for kind in KINDS:
+        n_frames = len(inputs["bias"]) if kind == "bias" else len(inputs["flat"])
+        versions.add_calibration(connection, kind, identifier, n_frames)

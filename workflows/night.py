@@ -1,0 +1,142 @@
+"""A night: every raw quadrant to calibrated image, difference and candidates; then names; then packets."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zsds.workflows.bookkeeping import Chain, Claims, run_chains
+from zsds.workflows.cluster import open_cluster
+
+from zsds.core.errors import BadInput
+from zsds.core.ids import QuadrantId, reference_id
+from zsds.db import ledger, versions
+from zsds.db.ledger import Outcome, State
+from zsds.pipeline.settings import Settings
+from zsds.runner import Task
+from zsds.runner.archive import Archive, open_archive
+from zsds.runner.naming import name_quadrants
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+
+
+def run_night(
+    folder: Path,
+    night: str,
+    settings: Settings,
+    progress: Progress,
+    cluster: str = "local",
+    n_workers: int | None = None,
+    again: bool = False,
+) -> None:
+    """Do whatever of a night is not done yet; what is done with the same settings and inputs stays.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The archive.
+    night : str
+        ``YYYYMMDD``.
+    settings : Settings
+    progress : callable
+        ``progress(what, total)`` is a context that gives a function to call after each unit.
+    cluster : str
+        See `zsds.workflows.cluster.open_cluster`.
+    n_workers : int, optional
+    again : bool
+        Redo units although nothing changed.
+
+    Raises
+    ------
+    BadInput
+        If the night has no science frames.
+    """
+    archive = open_archive(folder)
+    archive.store.clean_staging()
+    claims = Claims(archive, settings, again)
+    chains = plan_night(archive, night, claims)
+    with open_cluster(cluster, min(n_workers, len(chains)) if n_workers and chains else n_workers) as workers:
+        with progress("quadrants", len(chains)) as advance:
+            run_chains(workers, chains, claims, advance)
+        packets = plan_packets(archive, night, claims)
+        with progress("packets", len(packets)) as advance:
+            run_chains(workers, packets, claims, advance)
+
+
+def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:
+    """Chains of claimed tasks for the quadrants of a night, in order of time."""
+    with archive.database.write() as connection:
+        frames = ledger.frames_of(connection, night, "science")
+        if not frames:
+            raise BadInput(night, "has no science frames in this archive", "register them with: zsds ingest")
+        chains = []
+        for frame in frames:
+            for quadrant in sorted(archive.camera.detectors[frame.ccd].amplifiers):
+                identifier = QuadrantId(
+                    frame.time, frame.field, frame.band, frame.ccd, quadrant, archive.camera.prefix
+                )
+                chain = _plan_quadrant(connection, claims, identifier, frame.path)
+                if chain:
+                    chains.append(chain)
+    return chains
+
+
+def _plan_quadrant(connection: Any, claims: Claims, identifier: QuadrantId, raw: str) -> Chain:
+    key, channel = str(identifier), identifier.channel
+    ledger.add_units(connection, "science", identifier.night, [key])
+    ledger.add_units(connection, "difference", identifier.night, [key])
+    calibration = versions.latest_calibration(
+        connection, "flat", identifier.night, identifier.band, *channel, identifier.prefix
+    )
+    if calibration is None and not claims.settings.science.isr.allow_uncalibrated:
+        _wait(connection, claims, "science", key, State.NO_CALIBRATION)
+        return ()
+    inputs = {"raw": raw, "calibration": None if calibration is None else asdict(calibration)}
+    science = Task("science", key, inputs)
+    claimed = claims.take(connection, science, claims.settings.science)
+    if claimed is None and ledger.unit_of(connection, "science", key).state is not State.DONE:
+        return ()
+    chain: Chain = (science,) if claimed else ()
+    attempt = (claimed or ledger.unit_of(connection, "science", key)).attempt
+    reference = versions.latest_reference(
+        connection, identifier.field, identifier.band, *channel, identifier.prefix
+    )
+    if reference is None:
+        _wait(connection, claims, "difference", key, State.NO_REFERENCE)
+        return chain
+    difference = Task(
+        "difference",
+        key,
+        {"reference": asdict(reference.id), "rfid": reference.rfid, "science_attempt": attempt},
+    )
+    return (*chain, difference) if claims.take(connection, difference, claims.settings.difference) else chain
+
+
+def _wait(connection: Any, claims: Claims, kind: str, key: str, state: State) -> None:
+    if ledger.unit_of(connection, kind, key).state is state:
+        return
+    unit = ledger.claim(connection, kind, key, claims.owner, again=True)
+    if unit is not None:
+        ledger.finish(connection, unit, Outcome(state, str(state)))
+
+
+def plan_packets(archive: Archive, night: str, claims: Claims) -> list[Chain]:
+    """Name what was found, exposure by exposure in order of time, and claim the packets to make."""
+    with archive.database.write() as connection:
+        done = ledger.units_of(connection, night, "difference", State.DONE)
+        ledger.add_units(connection, "packets", night, [unit.key for unit in done])
+        tasks = [Task("packets", unit.key, {"difference_attempt": unit.attempt}) for unit in done]
+        tasks = [task for task in tasks if claims.take(connection, task, claims.settings.difference)]
+    exposures: dict[tuple[str, int], list[QuadrantId]] = {}
+    for task in tasks:
+        identifier = QuadrantId.parse(task.key)
+        exposures.setdefault((identifier.time, identifier.field), []).append(identifier)
+    for _, quadrants in sorted(exposures.items()):
+        name_quadrants(archive, quadrants)
+    return [(task,) for task in tasks]
+
+
+def rfid_of(archive: Archive, field: int, band: str, ccd: int, quadrant: int) -> int:
+    """ZTF's id of a reference."""
+    return reference_id(field, archive.camera.bands[band].id, archive.camera.channel(ccd, quadrant))

@@ -1,0 +1,90 @@
+"""The application that the command modules register with, and what their options share."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zsds import __version__
+
+app = typer.Typer(
+    name="zsds",
+    help="An open science data system for sky surveys: raw camera images in, alerts out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Archive = Annotated[
+    Path, typer.Option("--archive", envvar="ZSDS_ARCHIVE", help="The archive's folder (or ZSDS_ARCHIVE).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, as step.name=value; repeat for more.")
+]
+Cluster = Annotated[
+    str, typer.Option(help="local (one worker per core), serial, or tcp://HOST:PORT of a Dask scheduler.")
+]
+Workers = Annotated[int | None, typer.Option(help="Workers of a local cluster; one per core when not given.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"zsds {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each step to the terminal.")] = False,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Set up logging for every command."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def show(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str] | None = None) -> None:
+    """Print rows as a table, or as a JSON list."""
+    if as_json:
+        typer.echo(json.dumps([dict(row) for row in rows], indent=1, default=str))
+        return
+    names = list(columns or (rows[0] if rows else ()))
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    widths = [
+        max(len(name), *(len(row[i]) for row in cells)) if cells else len(name)
+        for i, name in enumerate(names)
+    ]
+    for line in [names, *cells] if names else []:
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Any]:
+    """Function that advances a bar with the time to go; on anything but a terminal it does nothing."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,143 @@
+"""Commands about the archive itself: make it, feed it, look at it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zsds.cli.app import Archive, AsJson, app, progress, show
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the new archive; must not exist or be empty.")],
+    camera: Annotated[str, typer.Option(help="Name of a shipped camera, or a YAML file.")] = "ztf",
+    database: Annotated[
+        str | None, typer.Option(help="SQLAlchemy URL; SQLite inside the archive by default.")
+    ] = None,
+) -> None:
+    """Make a new archive: product store and operations database.
+
+    Example: zsds init /data/survey --camera ztf
+    """
+    from zsds.core.camera_file import load_camera  # noqa: PLC0415
+    from zsds.db import create_database  # noqa: PLC0415
+    from zsds.io.store import Store  # noqa: PLC0415
+
+    load_camera(camera)
+    store = Store.create(folder, camera, database)
+    create_database(store.database_url).close()
+    typer.echo(f"archive {store.root} for camera {camera} is ready; next: zsds catalogs import, zsds ingest")
+
+
+@app.command()
+def ingest(
+    archive: Archive,
+    paths: Annotated[list[Path], typer.Argument(help="Raw frames, or folders of them.")],
+    as_json: AsJson = False,
+) -> None:
+    """Validate raw frames and register them; a frame known already changes nothing.
+
+    Example: zsds ingest --archive /data/survey /incoming/20260101
+    """
+    from zsds.core.errors import BadInput  # noqa: PLC0415
+    from zsds.runner.archive import open_archive  # noqa: PLC0415
+    from zsds.runner.ingest import find_frames, ingest_frames  # noqa: PLC0415
+
+    files = find_frames(paths)
+    if not files:
+        raise BadInput(str(paths[0]), "holds no FITS file", "name raw frames or a folder of them")
+    opened = open_archive(archive)
+    with progress("ingest", len(files)) as advance:
+        result = ingest_frames(opened, files, advance)
+    for error in result.refused:
+        typer.echo(f"zsds: {error}", err=True)
+    counts = {"new": result.n_new, "known": result.n_known, "refused": len(result.refused)}
+    if as_json:
+        show([counts], as_json)
+    else:
+        typer.echo(
+            f"{counts['new']} new frames, {counts['known']} known already, {counts['refused']} refused"
+        )
+    if result.refused:
+        sys.exit(1)
+
+
+@app.command()
+def status(
+    archive: Archive,
+    night: Annotated[str | None, typer.Option(help="One night, YYYYMMDD; all when not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What ran and how it went: units by kind and state, failures by reason.
+
+    Example: zsds status --archive demo/archive --night 20260115
+    """
+    from zsds.runner.archive import open_archive  # noqa: PLC0415
+    from zsds.runner.status import failures, unit_counts  # noqa: PLC0415
+
+    opened = open_archive(archive)
+    rows = unit_counts(opened, night)
+    show(rows, as_json)
+    if not as_json:
+        trouble = failures(opened, night)
+        if trouble:
+            typer.echo("\nrejected and failed, by reason:")
+            show(trouble, as_json=False)
+
+
+@app.command()
+def where(
+    archive: Archive,
+    product: Annotated[str, typer.Argument(help="Name of a product; `zsds where list x` lists them.")],
+    identifier: Annotated[str, typer.Argument(help="Quadrant id, candid, or night.")],
+) -> None:
+    """Print where a product lies.
+
+    Example: zsds where difference ztf_20260115300000_000001_zr_c01_o_q1
+    """
+    from zsds import products  # noqa: PLC0415
+    from zsds.core.errors import BadInput  # noqa: PLC0415
+    from zsds.core.ids import QuadrantId  # noqa: PLC0415
+    from zsds.io.store import Store  # noqa: PLC0415
+
+    if product == "list":
+        typer.echo("\n".join(products.names()))
+        return
+    key: QuadrantId | int | str
+    if identifier.isdigit():
+        key = identifier if len(identifier) == 8 else int(identifier)
+    else:
+        try:
+            key = QuadrantId.parse(identifier)
+        except ValueError as error:
+            raise BadInput(identifier, "is no quadrant id, candid or night", "see zsds status") from error
+    store = Store.open(archive)
+    try:
+        path = store.path(product, key)
+    except KeyError as error:
+        raise BadInput(product, str(error.args[0]), "`zsds where list x` lists all products") from error
+    typer.echo(path)
+    if not path.exists():
+        typer.echo(f"zsds: {path} does not exist (yet)", err=True)
+        sys.exit(1)
+
+
+@app.command()
+def doctor(
+    archive: Annotated[
+        Path | None, typer.Option(envvar="ZSDS_ARCHIVE", help="Also look at this archive.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check versions, cores, disk, database and reference catalogs, and say how to mend what is wrong.
+
+    Example: zsds doctor --archive /data/survey
+    """
+    from zsds.runner.doctor import examine  # noqa: PLC0415
+
+    findings = examine(archive)
+    show([vars(finding) for finding in findings], as_json, ["ok", "what", "found", "remedy"])
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)

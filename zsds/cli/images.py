@@ -1,0 +1,46 @@
+"""Commands that need no archive: simulate, and subtract a pair of images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zsds.cli.app import AsJson, Overrides, app, show
+
+
+@app.command()
+def difference(
+    science: Annotated[Path, typer.Argument(help="Calibrated science image, FITS with a WCS.")],
+    reference: Annotated[Path, typer.Argument(help="Calibrated reference image of the same sky.")],
+    out: Annotated[Path, typer.Option(help="Folder for the products; made if needed.")],
+    science_mask: Annotated[Path | None, typer.Option(help="Mask of the science image.")] = None,
+    reference_mask: Annotated[Path | None, typer.Option(help="Mask of the reference.")] = None,
+    science_uncertainty: Annotated[
+        Path | None, typer.Option(help="1-sigma image of the science image.")
+    ] = None,
+    reference_uncertainty: Annotated[
+        Path | None, typer.Option(help="1-sigma image of the reference.")
+    ] = None,
+    science_psf: Annotated[Path | None, typer.Option(help="PSF model written by zsds.")] = None,
+    reference_psf: Annotated[Path | None, typer.Option(help="PSF model written by zsds.")] = None,
+    gain: Annotated[float | None, typer.Option(help="Electrons per DN, where the headers lack it.")] = None,
+    zero_point: Annotated[float | None, typer.Option(help="AB mag of 1 DN of the science image.")] = None,
+    saturation: Annotated[float | None, typer.Option(help="DN, where the headers lack it.")] = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Subtract a reference from a science image: difference, score, candidates, packets and a picture.
+
+    Masks, uncertainties, PSFs and zero point are taken where given (files, options or headers) and measured
+    where not. Without a WCS in either, the two must share their pixels.
+
+    Example: zsds difference science.fits reference.fits --out result
+    """
+    from zsds.runner.pair import PairFiles, run_pair  # noqa: PLC0415
+
+    new = PairFiles(science, science_mask, science_uncertainty, science_psf)
+    old = PairFiles(reference, reference_mask, reference_uncertainty, reference_psf)
+    rows = run_pair(
+        new, old, out, {"gain": gain, "zero_point": zero_point, "saturation": saturation}, override or ()
+    )
+    show(rows, as_json)

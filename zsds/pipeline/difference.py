@@ -1,0 +1,176 @@
+"""A calibrated exposure and its reference become a difference, candidates, and what packets need."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from zsds import alerts, astrometry, candidates, subtract
+from zsds.candidates import CandidateSettings
+from zsds.core.difference import SCORE_EDGES, Difference
+from zsds.core.exposure import Exposure
+from zsds.core.flags import DEFECTS
+from zsds.subtract import SubtractSettings
+
+EMPTY_SKY = 0.3  # a pixel is empty where the smoothed template is below this part of the sky noise
+
+
+@dataclass(frozen=True)
+class DifferenceSettings:
+    """Settings of the subtraction and of the candidates."""
+
+    subtract: SubtractSettings = field(default_factory=SubtractSettings)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What is known to lie near the candidates.
+
+    Parameters
+    ----------
+    gaia, ps1 : Table
+        Of the tables ``gaia`` and ``ps1``, at the catalogs' epochs.
+    reference_stars : Table
+        PSF catalog of the reference (table ``stars``).
+    bodies : Table
+        Predicted positions of known Solar-System bodies; may be empty.
+    """
+
+    gaia: Table
+    ps1: Table
+    reference_stars: Table
+    bodies: Table
+
+
+@dataclass(frozen=True)
+class DifferenceResult:
+    """What a subtraction found.
+
+    Parameters
+    ----------
+    difference : Difference
+    template : Exposure
+        The reference on the science pixels, scaled to science electrons.
+    candidates : Table
+        Columns of the table ``candidates``; both signs, flagged, none dropped.
+    limiting_mag : float
+        5-sigma limit of a point source on the difference.
+    metrics : mapping
+        Numbers worth plotting.
+    score_counts : ndarray of int
+        Histogram of the score on empty sky, bins ``SCORE_EDGES``.
+    """
+
+    difference: Difference
+    template: Exposure
+    candidates: Table
+    limiting_mag: float
+    metrics: Mapping[str, float]
+    score_counts: NDArray[np.int64]
+
+
+def make_difference(
+    science: Exposure,
+    template: Exposure,
+    settings: DifferenceSettings,
+    stars: Table | None = None,
+    reference_id: int = 0,
+) -> DifferenceResult:
+    """Subtract a template on the same pixels, and find what changed.
+
+    Parameters
+    ----------
+    science : Exposure
+        Sky subtracted, calibrated.
+    template : Exposure
+        The reference sampled on the science pixels, in its own units.
+    settings : DifferenceSettings
+    stars : Table, optional
+        Stars of the science image, for flux scale and registration.
+    reference_id : int
+
+    Raises
+    ------
+    UnusableData
+        If the two do not belong together.
+    """
+    difference = subtract.subtract(science, template, settings.subtract, stars, reference_id)
+    found = candidates.find_candidates(difference, science, settings.candidates, template)
+    scaled = scaled_template(template, difference.flux_scale)
+    empty = empty_sky(science, scaled) & np.isfinite(difference.score)
+    score = difference.score[empty]
+    return DifferenceResult(
+        difference,
+        scaled,
+        found,
+        candidates.limiting_magnitude(difference, science.zero_point.value)
+        if science.zero_point
+        else float("nan"),
+        _metrics(difference, found, score),
+        np.histogram(score, SCORE_EDGES)[0].astype(np.int64),
+    )
+
+
+def scaled_template(template: Exposure, flux_scale: float) -> Exposure:
+    """The template in science electrons."""
+    scale = np.float32(flux_scale)
+    return replace(template, data=template.data * scale, variance=template.variance * scale**2)
+
+
+def empty_sky(science: Exposure, template: Exposure) -> NDArray[np.bool_]:
+    """Pixels without defects and without a source in the template.
+
+    The science image's own brightness is not looked at: that would cut the noise it is to judge.
+    """
+    clean = ((science.mask | template.mask) & np.uint32(DEFECTS)) == 0
+    noise = np.sqrt(np.median(science.variance[clean])) if clean.any() else np.float32(0)
+    smooth: NDArray[np.float32] = uniform_filter(np.nan_to_num(template.data), 7)
+    empty: NDArray[np.bool_] = clean & (np.abs(smooth) < EMPTY_SKY * noise)
+    return empty
+
+
+def match_neighbours(found: Table, neighbours: Neighbours, mid_mjd: float) -> Table:
+    """The candidates with their columns of catalogs and Solar-System bodies."""
+    from zsds.associate.solar_system import match_solar_system  # noqa: PLC0415 - pulls in the ephemeris
+
+    gaia = neighbours.gaia.copy()
+    gaia["ra"], gaia["dec"] = astrometry.moved_to_epoch(neighbours.gaia, mid_mjd)
+    matched = candidates.match_catalogs(found, neighbours.ps1, gaia, neighbours.reference_stars)
+    return match_solar_system(matched, neighbours.bodies)
+
+
+def cut_candidates(science: Exposure, result: DifferenceResult) -> dict[int, alerts.Stamps]:
+    """Cutouts of the candidates that become packets, by candid."""
+    images = (science.data, result.template.data, result.difference.exposure.data)
+    rows = result.candidates[result.candidates["is_alert"]]
+    return {
+        int(row["candid"]): alerts.cut_stamps(
+            images, float(row["x"]), float(row["y"]), science.info.gain, bool(row["is_positive"])
+        )
+        for row in rows
+    }
+
+
+def _metrics(difference: Difference, found: Table, score: NDArray[np.float32]) -> dict[str, float]:
+    middle = np.abs(score) < 4  # real sources are rare, and must not count
+    return {
+        "score_mean": float(score[middle].mean(dtype=np.float64)) if middle.any() else float("nan"),
+        "score_width": _width(score),
+        "flux_scale": difference.flux_scale,
+        "registration_px": float(np.hypot(difference.registration.dx_rms, difference.registration.dy_rms)),
+        "n_candidates": len(found),
+        "n_alerts": int(np.sum(found["is_alert"])),
+        **difference.metrics,
+    }
+
+
+def _width(score: NDArray[np.float32]) -> float:
+    """Half the distance between the 15.87th and 84.13th percentiles: 1 for a normal distribution."""
+    if score.size == 0:
+        return float("nan")
+    low, high = np.percentile(score, [15.8655, 84.1345])
+    return float(high - low) / 2

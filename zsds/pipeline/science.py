@@ -1,0 +1,231 @@
+"""A raw quadrant becomes a calibrated exposure with its catalogs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from astropy.table import Table
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from zsds import astrometry, isr, photometry
+from zsds.astrometry import AstrometrySettings
+from zsds.core.camera import Band, Camera
+from zsds.core.errors import UnusableData
+from zsds.core.exposure import Exposure, ZeroPoint
+from zsds.core.flags import Mask, is_defect
+from zsds.core.raw import RawCcd
+from zsds.core.units import magnitude, magnitude_error
+from zsds.isr import HaloSettings, IsrSettings, TrailSettings
+from zsds.photometry import ZeroPointSettings
+from zsds.pipeline.measure import Measured, MeasureSettings, measure
+
+
+@dataclass(frozen=True)
+class ReferenceSky:
+    """What the reference catalogs say about the sky around a quadrant.
+
+    Parameters
+    ----------
+    gaia, ps1 : Table
+        Columns of the tables ``gaia`` and ``ps1``; positions at the catalogs' epochs.
+    """
+
+    gaia: Table
+    ps1: Table
+
+
+@dataclass(frozen=True)
+class CalibratorSettings:
+    """Which stars set the zero point."""
+
+    match_radius_arcsec: float = 1.0
+    min_snr: float = 20.0
+    min_star_score: float = 0.5  # of the catalog's star/galaxy score, where it has one
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """Beyond these a quadrant is rejected."""
+
+    max_rms_arcsec: float = 0.5  # astrometric residual per axis
+    max_zero_point_rms: float = 0.2  # mag
+    max_defects: float = 0.5  # fraction of pixels
+
+
+@dataclass(frozen=True)
+class ScienceSettings:
+    """Settings of every step from raw pixels to a calibrated exposure."""
+
+    isr: IsrSettings = field(default_factory=IsrSettings)
+    trails: TrailSettings = field(default_factory=TrailSettings)
+    halos: HaloSettings = field(default_factory=HaloSettings)
+    measure: MeasureSettings = field(default_factory=MeasureSettings)
+    astrometry: AstrometrySettings = field(default_factory=AstrometrySettings)
+    calibrators: CalibratorSettings = field(default_factory=CalibratorSettings)
+    zero_point: ZeroPointSettings = field(default_factory=ZeroPointSettings)
+    quality: QualitySettings = field(default_factory=QualitySettings)
+
+
+@dataclass(frozen=True)
+class ScienceResult:
+    """A calibrated quadrant.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Sky subtracted, with WCS, PSF and zero point.
+    measured : Measured
+        Background and the catalogs; ``stars`` have positions and magnitudes.
+    matches : Table
+        Astrometric residuals.
+    metrics : mapping
+        Numbers worth plotting, by the names of the table ``quadrants`` where it has them.
+    """
+
+    exposure: Exposure
+    measured: Measured
+    matches: Table
+    metrics: Mapping[str, float]
+
+
+def reduce_science(
+    raw: RawCcd,
+    quadrant: int,
+    camera: Camera,
+    calibration: isr.Calibration | None,
+    sky: ReferenceSky,
+    settings: ScienceSettings,
+) -> ScienceResult:
+    """Raw pixels to a calibrated exposure.
+
+    Parameters
+    ----------
+    raw : RawCcd
+        All quadrants of the CCD; the others give the crosstalk.
+    quadrant : int
+    camera : Camera
+    calibration : isr.Calibration or None
+        None corrects with the overscan alone.
+    sky : ReferenceSky
+        Stars over the quadrant and the pointing error around it.
+    settings : ScienceSettings
+
+    Raises
+    ------
+    UnusableData
+        With the numbers that condemn the quadrant.
+    """
+    info = raw.quadrants[quadrant].info
+    ccd = info.id.ccd
+    exposure = isr.reduce_quadrant(raw, quadrant, camera.amplifier(ccd, quadrant), calibration, settings.isr)
+    _check_pixels(exposure, settings.quality)
+    guess = camera.nominal_wcs(ccd, quadrant, info.ra, info.dec)
+    return calibrate(exposure, guess, camera.bands[info.id.band], sky, settings)
+
+
+def calibrate(
+    exposure: Exposure, guess: WCS, band: Band, sky: ReferenceSky, settings: ScienceSettings
+) -> ScienceResult:
+    """Measure an image in electrons and tie it to the sky and to the photometric system."""
+    exposure = isr.mark_trails(exposure, settings.trails)
+    exposure = isr.mark_halos(exposure, settings.halos)
+    measured = measure(exposure, settings.measure)
+    solution = astrometry.fit_astrometry(
+        measured.stars, sky.gaia, guess, exposure.info.mid_mjd, settings.astrometry
+    )
+    _check_astrometry(solution, settings.quality)
+    stars = with_positions(measured.stars, solution.wcs)
+    zero_point = _zero_point(stars, sky.ps1, band, settings)
+    stars = with_magnitudes(stars, zero_point)
+    calibrated = replace(measured.exposure, wcs=solution.wcs, zero_point=zero_point)
+    measured = replace(measured, exposure=calibrated, stars=stars)
+    return ScienceResult(calibrated, measured, solution.matches, _metrics(measured, solution))
+
+
+def _check_pixels(exposure: Exposure, quality: QualitySettings) -> None:
+    defects = float(is_defect(exposure.mask).mean())
+    if defects > quality.max_defects:
+        saturated = float(((exposure.mask & np.uint32(Mask.SATURATED)) != 0).mean())
+        raise UnusableData("too many unusable pixels", {"fraction": defects, "saturated": saturated})
+
+
+def _check_astrometry(solution: astrometry.Astrometry, quality: QualitySettings) -> None:
+    worst = max(solution.rms_ra, solution.rms_dec)
+    if worst > quality.max_rms_arcsec:
+        numbers = {"rms_arcsec": worst, "matches": solution.n_matches}
+        raise UnusableData("astrometric residuals are too large", numbers)
+
+
+def with_positions(stars: Table, wcs: WCS) -> Table:
+    """The stars with ``ra`` and ``dec`` from their pixel positions."""
+    stars = stars.copy()
+    stars["ra"][:], stars["dec"][:] = wcs.all_pix2world(stars["x"], stars["y"], 0)
+    return stars
+
+
+def _zero_point(stars: Table, ps1: Table, band: Band, settings: ScienceSettings) -> ZeroPoint:
+    star, entry = _calibrators(stars, ps1, settings.calibrators)
+    first, second = band.catalog_colour
+    zero_point = photometry.fit_zero_point(
+        np.asarray(stars["flux"][star]),
+        np.asarray(stars["flux_err"][star]),
+        np.asarray(ps1[band.catalog_mag][entry], dtype=np.float64),
+        np.asarray(ps1[f"{band.catalog_mag}_err"][entry], dtype=np.float64),
+        np.asarray(ps1[first][entry], dtype=np.float64) - np.asarray(ps1[second][entry], dtype=np.float64),
+        settings.zero_point,
+    )
+    if zero_point.rms > settings.quality.max_zero_point_rms:
+        numbers = {"rms_mag": zero_point.rms, "stars": zero_point.n_stars}
+        raise UnusableData("photometric residuals are too large (clouds?)", numbers)
+    return zero_point
+
+
+def _calibrators(
+    stars: Table, ps1: Table, settings: CalibratorSettings
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of stars and of PS1 entries that belong together and can be trusted."""
+    clean = (stars["snr"] > settings.min_snr) & ~is_defect(np.asarray(stars["flags"]).astype(np.uint32))
+    score = np.asarray(ps1["sgscore"], dtype=np.float64)
+    stellar = ~(score < settings.min_star_score)
+    star, entry = np.flatnonzero(clean), np.flatnonzero(stellar)
+    found = astrometry.match_positions(
+        stars["ra"][star],
+        stars["dec"][star],
+        ps1["ra"][entry],
+        ps1["dec"][entry],
+        settings.match_radius_arcsec,
+    )
+    return star[found.first], entry[found.second]
+
+
+def with_magnitudes(stars: Table, zero_point: ZeroPoint) -> Table:
+    """The stars with ``mag`` and ``mag_err`` from their fluxes."""
+    stars = stars.copy()
+    stars["mag"][:] = magnitude(stars["flux"], zero_point.value)
+    stars["mag_err"][:] = magnitude_error(stars["flux"], stars["flux_err"])
+    return stars
+
+
+def _metrics(measured: Measured, solution: astrometry.Astrometry) -> dict[str, float]:
+    exposure, zero_point = measured.exposure, measured.exposure.zero_point
+    assert zero_point is not None
+    return {
+        "seeing_px": measured.psf_fit.fwhm,
+        "sky_e": measured.background.median,
+        "sky_sigma_e": measured.background.sigma,
+        "limiting_mag": photometry.limiting_magnitude(exposure, measured.psf_fit.model, zero_point),
+        "zero_point": zero_point.value,
+        "zero_point_err": zero_point.err,
+        "zero_point_rms": zero_point.rms,
+        "colour_coeff": zero_point.colour_coeff,
+        "n_calibrators": zero_point.n_stars,
+        "n_sources": len(measured.sources),
+        "n_stars": measured.psf_fit.n_stars,
+        "n_astrometry": solution.n_matches,
+        "rms_ra_arcsec": solution.rms_ra,
+        "rms_dec_arcsec": solution.rms_dec,
+        "shift_arcsec": solution.shift_arcsec,
+        "psf_residual": measured.psf_fit.residual,
+        **{name: value for name, value in solution.metrics.items() if np.isscalar(value)},
+    }

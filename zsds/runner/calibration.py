@@ -1,0 +1,33 @@
+"""A night's bias and flat frames to master calibrations."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zsds.io.calibrations import save_calibration
+from zsds.io.raw import read_raw
+from zsds.pipeline.calibration import calibrate_quadrant
+from zsds.pipeline.settings import Settings
+from zsds.products import CalibrationId
+from zsds.runner.archive import Archive
+
+
+def run_calibration(
+    key: str, inputs: Mapping[str, Any], archive: Archive, settings: Settings
+) -> Mapping[str, Any]:
+    """Make the master bias, flat and bad-pixel mask of one quadrant and band.
+
+    ``inputs``: ``calibration`` (fields of its `CalibrationId`), ``bias`` and ``flat`` (paths of raw frames).
+    """
+    identifier = CalibrationId(**inputs["calibration"])
+    amplifier = archive.camera.amplifier(identifier.ccd, identifier.quadrant)
+    frames = (
+        read_raw(Path(path), archive.camera, [identifier.quadrant])
+        for path in sorted([*inputs["bias"], *inputs["flat"]])
+    )
+    calibration = calibrate_quadrant(
+        frames, identifier.quadrant, amplifier, identifier.band, settings.calibration
+    )
+    with archive.store.unit(f"{key}-calibration") as staging:
+        save_calibration(staging, identifier, calibration)
+    return {"n_bias": len(inputs["bias"]), "n_flat": len(inputs["flat"]), "version": calibration.version}

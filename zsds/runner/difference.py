@@ -1,0 +1,105 @@
+"""Calibrated quadrant and reference to difference image and candidates."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from zsds.alerts import ReferenceFacts, exposure_facts
+from zsds.associate.solar_system import predict_positions
+from zsds.core.exposure import Exposure
+from zsds.core.ids import QuadrantId
+from zsds.core.tables import new_table
+from zsds.io.references import load_reference
+from zsds.io.stamps import write_stamps
+from zsds.io.store import Staging
+from zsds.pipeline.difference import (
+    DifferenceResult,
+    Neighbours,
+    cut_candidates,
+    make_difference,
+    match_neighbours,
+)
+from zsds.pipeline.settings import Settings
+from zsds.products import ReferenceId
+from zsds.reference import Reference, sample_reference
+from zsds.runner.archive import Archive
+from zsds.runner.provenance import provenance
+from zsds.runner.science import reference_sky
+
+BODY_MARGIN_DEG = 0.05
+
+
+def run_difference(
+    key: str, inputs: Mapping[str, Any], archive: Archive, settings: Settings
+) -> Mapping[str, Any]:
+    """Make the difference products of the quadrant ``key``.
+
+    ``inputs``: ``reference`` (fields of a `ReferenceId`) and ``rfid``.
+    """
+    identifier = QuadrantId.parse(key)
+    store = archive.store
+    science = store.load_exposure("science", identifier)
+    stars = store.load_table("psf_catalog", identifier, "stars")
+    reference_id = ReferenceId(**inputs["reference"])
+    reference = load_reference(store, reference_id)
+    template = sample_reference(reference, science.wcs, science.shape)
+    result = make_difference(science, template, settings.difference, stars, int(inputs["rfid"]))
+    near = _neighbours(archive, science, reference_id)
+    found = match_neighbours(result.candidates, near, science.info.mid_mjd)
+    result = replace(result, candidates=found)
+    facts = exposure_facts(science, _reference_facts(reference, int(inputs["rfid"])), result.limiting_mag)
+    metrics = {
+        **result.metrics,
+        "difference_limiting_mag": result.limiting_mag,
+        "score_counts": result.score_counts.tolist(),
+        "facts": facts,
+    }
+    with store.unit(f"{key}-difference") as staging:
+        _save(staging, identifier, science, result, metrics, provenance(settings.difference, inputs))
+    return {name: value for name, value in metrics.items() if name not in ("facts", "score_counts")}
+
+
+def _neighbours(archive: Archive, science: Exposure, reference: ReferenceId) -> Neighbours:
+    sky = reference_sky(archive, science.info)
+    bodies = new_table("orbits")
+    if "orbits" in archive.catalogs.kinds():
+        bodies = archive.catalogs.table("orbits")
+    ny, nx = science.shape
+    ra, dec = science.wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
+    radius = np.hypot(nx, ny) / 2 * archive.camera.pixel_scale_arcsec / 3600 + BODY_MARGIN_DEG
+    around = float(ra), float(dec), float(radius)
+    return Neighbours(
+        sky.gaia,
+        sky.ps1,
+        archive.store.load_table("reference_psf_catalog", reference, "stars"),
+        predict_positions(bodies, science.info.mid_mjd, archive.camera.site, around),
+    )
+
+
+def _reference_facts(reference: Reference, rfid: int) -> ReferenceFacts:
+    return ReferenceFacts(rfid, reference.start_mjd, reference.end_mjd, reference.n_frames)
+
+
+def _save(
+    staging: Staging,
+    identifier: QuadrantId,
+    science: Exposure,
+    result: DifferenceResult,
+    metrics: Mapping[str, Any],
+    made_from: Mapping[str, str],
+) -> None:
+    exposure = result.difference.exposure
+    exposure = replace(exposure, info=replace(exposure.info, provenance=dict(made_from)))
+    cards = {
+        "SEEING": (metrics.get("difference_fwhm", float("nan")), "FWHM of the difference PSF [pixels]"),
+        "MAGLIM": (result.limiting_mag, "5-sigma limit, point source [mag]"),
+        "STATUS": (1, "1: usable"),
+        "INFOBITS": (0, "no anomaly recorded"),
+    }
+    staging.save_exposure("difference", identifier, exposure, cards)
+    staging.save_plane("score", identifier, result.difference.score, exposure)
+    staging.save_table("candidates", identifier, result.candidates, "candidates")
+    write_stamps(staging.path("stamps", identifier), cut_candidates(science, result))
+    staging.save_json("difference_metrics", identifier, metrics)

@@ -1,0 +1,87 @@
+"""Raw frames into the ledger: each is validated, then registered once."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsds.core.camera import Camera
+from zsds.core.errors import BadInput
+from zsds.core.ids import file_time
+from zsds.db import ledger
+from zsds.io.raw import read_raw_header
+from zsds.io.raw_header import NO_BAND
+from zsds.runner.archive import Archive
+
+SUFFIXES = (".fits", ".fit", ".fits.fz", ".fit.fz", ".fits.gz", ".fit.gz")
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What came of it: counts, and the frames refused with the reason."""
+
+    n_new: int
+    n_known: int
+    refused: list[BadInput]
+
+
+def find_frames(paths: Iterable[Path]) -> list[Path]:
+    """FITS files among the paths and in the folders among them, sorted.
+
+    Raises
+    ------
+    BadInput
+        If a path does not exist.
+    """
+    found: set[Path] = set()
+    for path in paths:
+        if path.is_dir():
+            found |= {p for p in path.rglob("*") if p.is_file() and p.name.endswith(SUFFIXES)}
+        elif path.exists():
+            found.add(path)
+        else:
+            raise BadInput(str(path), "no such file or folder", "check the path")
+    return sorted(found)
+
+
+def ingest_frames(archive: Archive, files: Sequence[Path], advance: Callable[[], None]) -> Ingested:
+    """Validate and register raw frames; a bad one is refused and the others go on."""
+    frames, refused = [], []
+    for file in files:
+        try:
+            frames.append(describe_frame(file.absolute(), archive.camera))
+        except BadInput as error:
+            refused.append(error)
+        advance()
+    with archive.database.write() as connection:
+        registered = ledger.register_frames(connection, frames)
+    return Ingested(len(registered.new), len(registered.known), refused + registered.conflicts)
+
+
+def describe_frame(path: Path, camera: Camera) -> ledger.Frame:
+    """What the ledger keeps of a raw frame.
+
+    Raises
+    ------
+    BadInput
+        If its header cannot be used.
+    """
+    header = read_raw_header(path, camera)
+    time = file_time(header.start_mjd)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ledger.Frame(
+        path=str(path),
+        size=path.stat().st_size,
+        digest=digest,
+        frame_type=header.frame_type,
+        time=time,
+        start_mjd=header.start_mjd,
+        exposure_s=header.exposure_s,
+        field=header.field,
+        band=NO_BAND[header.frame_type] if header.band is None else header.band.code,
+        band_id=0 if header.band is None else header.band.id,
+        ccd=header.ccd,
+        night=time[:8],
+        program_id=header.program_id,
+    )

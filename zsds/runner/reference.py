@@ -1,0 +1,54 @@
+"""Calibrated epochs to a reference."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from zsds.core.ids import QuadrantId
+from zsds.io.references import save_reference
+from zsds.pipeline.measure import measure
+from zsds.pipeline.reference import make_reference
+from zsds.pipeline.science import with_magnitudes, with_positions
+from zsds.pipeline.settings import Settings
+from zsds.products import ReferenceId
+from zsds.reference import sample_reference
+from zsds.runner.archive import Archive
+from zsds.runner.provenance import provenance
+
+
+def run_reference(
+    key: str, inputs: Mapping[str, Any], archive: Archive, settings: Settings
+) -> Mapping[str, Any]:
+    """Make one version of a reference.
+
+    ``inputs``: ``reference`` (fields of its `ReferenceId`), ``rfid`` and ``epochs`` (quadrant ids).
+    """
+    identifier = ReferenceId(**inputs["reference"])
+    epochs = [
+        archive.store.load_exposure("science", QuadrantId.parse(epoch)) for epoch in sorted(inputs["epochs"])
+    ]
+    reference = make_reference(epochs, settings.reference, int(inputs["rfid"]))
+    best = next(epoch for epoch in epochs if str(epoch.info.id) == reference.epochs[0])
+    native = sample_reference(reference, best.wcs, best.shape)
+    measured = measure(native, settings.science.measure)
+    stars = with_magnitudes(with_positions(measured.stars, best.wcs), reference.zero_point)
+    metrics = {
+        "n_frames": reference.n_frames,
+        "start_mjd": reference.start_mjd,
+        "end_mjd": reference.end_mjd,
+        "seeing_px": measured.psf_fit.fwhm,
+        "n_stars": len(stars),
+        "median_coverage": float(np.median(reference.coverage)),
+        **reference.metrics,
+    }
+    made_from = provenance(settings.reference, {"epochs": inputs["epochs"]})
+    info = replace(native.info, provenance=made_from)
+    with archive.store.unit(f"{key}-reference") as staging:
+        save_reference(staging, identifier, reference)
+        staging.save_exposure("reference", identifier, replace(measured.exposure, info=info))
+        staging.save_table("reference_psf_catalog", identifier, stars, "stars")
+        staging.save_table("reference_aperture_catalog", identifier, measured.apertures, "apertures")
+        staging.save_json("reference_metrics", identifier, metrics)
+    return metrics

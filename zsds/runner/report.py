@@ -1,0 +1,101 @@
+"""Gathers what a night's report shows from the ledger and the products."""
+
+from typing import Any
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from zsds import __version__
+from zsds.core.errors import BadInput
+from zsds.core.ids import QuadrantId
+from zsds.core.tables import new_table
+from zsds.db import ledger
+from zsds.db.ledger import State
+from zsds.db.objects import packets_of
+from zsds.io.packets import read_packet
+from zsds.report import SCORE_EDGES, NightRecord, empty_quadrants, focal_plane_of
+from zsds.runner.archive import Archive
+
+MAX_ALERTS = 2000  # packets read; the strongest and the most doubtful of them are shown
+
+
+def read_night(archive: Archive, night: str) -> NightRecord:
+    """Everything the report of a night needs.
+
+    Raises
+    ------
+    BadInput
+        If nothing of that night was run.
+    """
+    with archive.database.read() as connection:
+        units = {(unit.kind, unit.key): unit for unit in ledger.units_of(connection, night)}
+        packets = packets_of(connection, night)[:MAX_ALERTS]
+    keys = sorted(key for kind, key in units if kind == "science")
+    if not keys:
+        raise BadInput(night, "nothing of it was run in this archive", f"run it with: zsds night {night}")
+    made = [key for key in keys if units["science", key].state is State.DONE]
+    subtracted = [key for key in keys if _state(units, "difference", key) == "done"]
+    paths = [archive.store.root / row["path"] for row in packets]
+    return NightRecord(
+        night=night,
+        camera=archive.camera.name,
+        software=f"zsds {__version__}",
+        quadrants=_quadrants(units, keys),
+        residuals=_stacked("residuals", [_residuals(archive, key) for key in made]),
+        score_histograms=_stacked("score_histograms", [_scores(archive, key) for key in subtracted]),
+        alerts=[dict(read_packet(path).record) for path in paths if path.is_file()],
+        focal_plane=focal_plane_of(archive.camera),
+        band_names={band.id: code for code, band in archive.camera.bands.items()},
+    )
+
+
+def _state(units: dict[tuple[str, str], ledger.Unit], kind: str, key: str) -> str:
+    unit = units.get((kind, key))
+    return "" if unit is None else str(unit.state)
+
+
+def _quadrants(units: dict[tuple[str, str], ledger.Unit], keys: list[str]) -> Table:
+    table = empty_quadrants(len(keys))
+    for row, key in zip(table, keys, strict=True):
+        science, difference = units["science", key], units.get(("difference", key))
+        values: dict[str, Any] = dict(science.metrics or {})
+        values |= {} if difference is None else dict(difference.metrics or {})
+        identifier = QuadrantId.parse(key)
+        values |= {
+            "id": key,
+            "field": identifier.field,
+            "band": identifier.band,
+            "ccd": identifier.ccd,
+            "quadrant": identifier.quadrant,
+            "science_state": str(science.state),
+            "difference_state": _state(units, "difference", key),
+            "reason": science.reason or (difference.reason if difference else None) or "",
+            "seconds": sum(unit.seconds or 0.0 for unit in (science, difference) if unit),
+            "peak_memory_mb": max(unit.peak_memory_mb or 0.0 for unit in (science, difference) if unit),
+        }
+        for name in table.colnames:
+            if values.get(name) is not None:
+                row[name] = values[name]
+    return table
+
+
+def _residuals(archive: Archive, key: str) -> Table:
+    matches = archive.store.load_table("residuals", QuadrantId.parse(key), "astrometry_matches")
+    table = new_table("residuals", len(matches))
+    table["id"][:] = key
+    for ours in ("x", "y", "mag"):
+        table[ours][:] = matches[ours]
+    table["dra_arcsec"][:], table["ddec_arcsec"][:] = matches["residual_ra"], matches["residual_dec"]
+    return table
+
+
+def _scores(archive: Archive, key: str) -> Table:
+    counts = archive.store.load_json("difference_metrics", QuadrantId.parse(key))["score_counts"]
+    table = new_table("score_histograms", len(counts))
+    table["id"] = np.full(len(counts), key, dtype=table["id"].dtype)
+    table["low"], table["count"] = SCORE_EDGES[:-1], np.asarray(counts, dtype=np.int64)
+    return table
+
+
+def _stacked(name: str, tables: list[Table]) -> Table:
+    return vstack(tables, metadata_conflicts="silent") if tables else new_table(name)

@@ -1,0 +1,97 @@
+"""One task after another, never raising: what goes wrong with one unit must not end the night."""
+
+import logging
+import resource as system
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zsds.core.errors import UnusableData, ZsdsError
+from zsds.db.ledger import Outcome, State
+from zsds.pipeline.settings import Settings
+from zsds.runner.archive import Archive, open_archive
+from zsds.runner.steps import STEPS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to do: one unit of work, with ids, paths and versions, never pixels.
+
+    Parameters
+    ----------
+    kind : str
+        ``calibration``, ``science``, ``difference``, ``reference`` or ``packets``.
+    key : str
+        Of the unit in the ledger.
+    inputs : mapping
+        What it is made from, by role; plain values that JSON can hold.
+    """
+
+    kind: str
+    key: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A task with its outcome; ``detail`` is the traceback of a bug."""
+
+    task: Task
+    outcome: Outcome
+    detail: str = ""
+
+
+def run_chain(chain: Sequence[Task], archive: Path, settings: Settings) -> list[Finished]:
+    """Run tasks in order, each needing the one before; the first that is not done ends the chain.
+
+    Parameters
+    ----------
+    chain : sequence of Task
+    archive : pathlib.Path
+    settings : Settings
+
+    Returns
+    -------
+    list of Finished
+        One for each task that was tried.
+    """
+    opened = open_archive(archive)
+    finished = []
+    for task in chain:
+        finished.append(_run(task, opened, settings))
+        if finished[-1].outcome.state is not State.DONE:
+            break
+    return finished
+
+
+def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
+    wall, cpu = time.perf_counter(), time.process_time()
+    state, reason, detail = State.DONE, None, ""
+    metrics: dict[str, Any] = {}
+    try:
+        metrics = dict(STEPS[task.kind](task.key, task.inputs, archive, settings))
+    except UnusableData as error:
+        state, reason, metrics = State.REJECTED, str(error), dict(error.numbers)
+    except ZsdsError as error:
+        state, reason = State.REJECTED, str(error)
+    except OSError as error:
+        state, reason = State.FAILED, f"{error.filename or task.key}: {error.strerror or error}"
+    except Exception as error:
+        state, reason = State.FAILED, " ".join(f"{type(error).__name__}: {error}".split())
+        detail = traceback.format_exc()
+        log.exception("%s %s failed", task.kind, task.key)
+    return Finished(task, Outcome(state, reason, {**metrics, **_cost(wall, cpu)}, *_usage(wall)), detail)
+
+
+def _cost(wall: float, cpu: float) -> dict[str, float]:
+    return {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
+
+
+def _usage(wall: float) -> tuple[float, float]:
+    """Seconds on the clock, and the process's largest resident memory so far in MB."""
+    return time.perf_counter() - wall, system.getrusage(system.RUSAGE_SELF).ru_maxrss / 1024

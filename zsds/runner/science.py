@@ -1,0 +1,101 @@
+"""Raw frame to calibrated quadrant."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zsds.core.camera import Camera
+from zsds.core.camera_file import load_camera
+from zsds.core.exposure import Info
+from zsds.core.ids import QuadrantId
+from zsds.core.raw import RawCcd
+from zsds.io.calibrations import load_calibration
+from zsds.io.raw import read_raw
+from zsds.io.store import Staging
+from zsds.pipeline.science import ReferenceSky, ScienceResult, reduce_science
+from zsds.pipeline.settings import Settings
+from zsds.products import CalibrationId
+from zsds.runner.archive import Archive
+from zsds.runner.provenance import provenance
+
+POINTING_MARGIN_DEG = 0.15  # catalogs reach this far beyond the nominal quadrant
+
+
+def run_science(
+    key: str, inputs: Mapping[str, Any], archive: Archive, settings: Settings
+) -> Mapping[str, Any]:
+    """Make the science products of the quadrant ``key``.
+
+    ``inputs``: ``raw`` (path) and ``calibration`` (fields of a `CalibrationId`, or None).
+    """
+    identifier = QuadrantId.parse(key)
+    camera = archive.camera
+    raw = _read_ccd(inputs["raw"], archive.store.camera)
+    version = inputs.get("calibration")
+    calibration = None if version is None else load_calibration(archive.store, CalibrationId(**version))
+    info = raw.quadrants[identifier.quadrant].info
+    result = reduce_science(
+        raw, identifier.quadrant, camera, calibration, reference_sky(archive, info), settings.science
+    )
+    metrics = {**result.metrics, **_facts(result, camera)}
+    with archive.store.unit(f"{key}-science") as staging:
+        _save(staging, identifier, result, metrics, provenance(settings.science, inputs))
+    return metrics
+
+
+@lru_cache(maxsize=1)
+def _read_ccd(path: str, camera: str) -> RawCcd:
+    """The frame read last stays at hand: its other quadrants usually come next."""
+    return read_raw(Path(path), load_camera(camera))
+
+
+def reference_sky(archive: Archive, info: Info) -> ReferenceSky:
+    """Gaia and PS1 around the nominal position of a quadrant."""
+    wcs = archive.camera.nominal_wcs(*info.id.channel, info.ra, info.dec)
+    nx, ny = wcs.pixel_shape
+    ra, dec = wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
+    half = np.hypot(nx, ny) / 2 * archive.camera.pixel_scale_arcsec / 3600
+    around = float(ra), float(dec), float(half) + POINTING_MARGIN_DEG
+    return ReferenceSky(archive.catalogs.cone("gaia", *around), archive.catalogs.cone("ps1", *around))
+
+
+def _facts(result: ScienceResult, camera: Camera) -> dict[str, Any]:
+    """What the ledger and the report want to know besides the measurements."""
+    exposure = result.exposure
+    assert exposure.wcs is not None
+    ny, nx = exposure.shape
+    corners = exposure.wcs.all_pix2world([[0, 0], [nx - 1, 0], [nx - 1, ny - 1], [0, ny - 1]], 0)
+    return {
+        "start_mjd": exposure.info.start_mjd,
+        "corners": corners.tolist(),
+        "seeing_arcsec": result.metrics["seeing_px"] * camera.pixel_scale_arcsec,
+    }
+
+
+def _save(
+    staging: Staging,
+    identifier: QuadrantId,
+    result: ScienceResult,
+    metrics: Mapping[str, Any],
+    made_from: Mapping[str, str],
+) -> None:
+    exposure = replace(
+        result.exposure,
+        info=replace(result.exposure.info, provenance={**result.exposure.info.provenance, **made_from}),
+    )
+    cards = {
+        "SEEING": (metrics["seeing_px"], "FWHM of the PSF [pixels]"),
+        "MAGLIM": (metrics["limiting_mag"], "5-sigma limit, point source [mag]"),
+        "SKY": (metrics["sky_e"], "median sky, subtracted [e-]"),
+        "STATUS": (1, "1: usable"),
+        "INFOBITS": (0, "no anomaly recorded"),
+    }
+    staging.save_exposure("science", identifier, exposure, cards)
+    staging.save_table("psf_catalog", identifier, result.measured.stars, "stars")
+    staging.save_table("aperture_catalog", identifier, result.measured.apertures, "apertures")
+    staging.save_table("residuals", identifier, result.matches, "astrometry_matches")
+    staging.save_json("science_metrics", identifier, metrics)
