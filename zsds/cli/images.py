@@ -44,3 +44,38 @@ def difference(
         new, old, out, {"gain": gain, "zero_point": zero_point, "saturation": saturation}, override or ()
     )
     show(rows, as_json)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder for raw frames, catalogs and truth; made if needed.")],
+    camera: Annotated[str, typer.Option(help="Name of a shipped camera, or a YAML file.")] = "demo",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pixels.")] = 1,
+    night: Annotated[str | None, typer.Option(help="UT date of the night to process, YYYYMMDD.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Worker processes; one per core when not given.")
+    ] = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate earlier nights for references and one night to process, with catalogs and truth.
+
+    Example: zsds simulate sky --camera demo --seed 3 --set n_science=4
+    """
+    import os  # noqa: PLC0415
+
+    from zsds.core.camera_file import load_camera  # noqa: PLC0415
+    from zsds.core.settings import parse_overrides, with_values  # noqa: PLC0415
+    from zsds.sim import NightSettings, simulate_night  # noqa: PLC0415
+
+    values = {"processes": processes or os.cpu_count() or 1, **({"night": night} if night else {})}
+    settings = with_values(NightSettings(), {**values, **parse_overrides(override or ())})
+    made = simulate_night(out, load_camera(camera), seed, settings)
+    rows = [
+        {"what": "reference nights", "found": " ".join(made.reference_nights)},
+        {"what": "night", "found": made.night},
+        {"what": "science frames", "found": len(made.raw)},
+        {"what": "calibration frames", "found": len(made.calibration)},
+        {"what": "folder", "found": str(out)},
+    ]
+    show(rows, as_json)

@@ -48,7 +48,7 @@ def run_reference(
     with archive.store.unit(f"{key}-reference") as staging:
         save_reference(staging, identifier, reference)
         staging.save_exposure("reference", identifier, replace(measured.exposure, info=info))
-        staging.save_table("reference_psf_catalog", identifier, stars, "stars")
+        staging.save_psf_catalog("reference_psf_catalog", identifier, stars, native)
         staging.save_table("reference_aperture_catalog", identifier, measured.apertures, "apertures")
         staging.save_json("reference_metrics", identifier, metrics)
     return metrics

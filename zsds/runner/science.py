@@ -95,7 +95,7 @@ def _save(
         "INFOBITS": (0, "no anomaly recorded"),
     }
     staging.save_exposure("science", identifier, exposure, cards)
-    staging.save_table("psf_catalog", identifier, result.measured.stars, "stars")
+    staging.save_psf_catalog("psf_catalog", identifier, result.measured.stars, exposure)
     staging.save_table("aperture_catalog", identifier, result.measured.apertures, "apertures")
     staging.save_table("residuals", identifier, result.matches, "astrometry_matches")
     staging.save_json("science_metrics", identifier, metrics)

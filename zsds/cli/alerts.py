@@ -1,0 +1,117 @@
+"""Commands that look at alert packets."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zsds.cli.app import Archive, AsJson, app, show
+
+group = typer.Typer(help="Look at alert packets, ours or ZTF's own.", no_args_is_help=True)
+app.add_typer(group, name="alerts")
+MaybeArchive = Annotated[
+    Path | None, typer.Option("--archive", envvar="ZSDS_ARCHIVE", help="The archive's folder.")
+]
+COLUMNS = (
+    "candid",
+    "objectId",
+    "band",
+    "sign",
+    "jd",
+    "ra",
+    "dec",
+    "magpsf",
+    "sigmapsf",
+    "scorr",
+    "n_history",
+)
+
+
+@group.command("list")
+def list_(
+    packets: Annotated[
+        list[Path] | None, typer.Argument(help="Packets, folders or tars; default: the archive.")
+    ] = None,
+    archive: MaybeArchive = None,
+    night: Annotated[str | None, typer.Option(help="Only this night of the archive, YYYYMMDD.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One line for each packet.
+
+    Example: zsds alerts list --archive demo/archive
+    """
+    from zsds.alerts.look import describe_packet  # noqa: PLC0415
+    from zsds.io.packets import read_packets  # noqa: PLC0415
+
+    rows = [describe_packet(p) for path in packets or _paths(archive, night) for p in read_packets(path)]
+    show(rows, as_json, COLUMNS if not as_json else None)
+    if not as_json:
+        typer.echo(f"{len(rows)} packets")
+
+
+@group.command("show")
+def show_(
+    packet: Annotated[str, typer.Argument(help="A packet's file, or a candid of the archive.")],
+    archive: MaybeArchive = None,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG of stamps and light curve; default: CANDID.png here.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every field of a packet, and its stamps and light curve as a PNG.
+
+    Example: zsds alerts show 739260766315010006 --archive demo/archive
+    """
+    from zsds.alerts.look import draw_packet  # noqa: PLC0415
+    from zsds.io.files import written_whole  # noqa: PLC0415
+    from zsds.io.packets import read_packet  # noqa: PLC0415
+
+    path = Path(packet)
+    if packet.isdigit() and not path.exists():
+        path = _opened(archive).store.path("packet", int(packet))
+    found = read_packet(path)
+    record = {key: value for key, value in found.record.items() if not key.startswith("cutout")}
+    if as_json:
+        typer.echo(json.dumps(record, indent=1))
+    else:
+        for name, value in {"objectId": record["objectId"], **record["candidate"]}.items():
+            typer.echo(f"{name:<16} {value}")
+        typer.echo(f"{'history':<16} {len(record.get('prv_candidates') or [])} earlier epochs")
+    target = out or Path(f"{found.candid}.png")
+    with written_whole(target) as temporary:
+        draw_packet(found).savefig(temporary, format="png", metadata={"Software": None})
+    if not as_json:
+        typer.echo(f"stamps and light curve: {target}")
+
+
+@group.command("tar")
+def tar(
+    archive: Archive,
+    night: Annotated[str, typer.Argument(help="Night, YYYYMMDD.")],
+    out: Annotated[Path | None, typer.Option(help="Folder; default: alerts/ in the archive.")] = None,
+) -> None:
+    """The public packets of a night as one tar, as ZTF's public archive has them; proprietary ones stay out.
+
+    Example: zsds alerts tar 20190110 --archive demo/archive
+    """
+    from zsds.io.packets import tar_night  # noqa: PLC0415
+
+    made = tar_night(_paths(archive, night), night, out or _opened(archive).store.root / "alerts")
+    typer.echo(f"{made.path}: {made.n_packets} public packets, {made.n_withheld} proprietary ones left out")
+
+
+def _opened(archive: Path | None) -> Any:
+    from zsds.core.errors import BadInput  # noqa: PLC0415
+    from zsds.runner.archive import open_archive  # noqa: PLC0415
+
+    if archive is None:
+        raise BadInput("--archive", "is not given", "name the archive, or set ZSDS_ARCHIVE")
+    return open_archive(archive)
+
+
+def _paths(archive: Path | None, night: str | None) -> list[Path]:
+    """Packet files of the archive, in order of candid."""
+    opened = _opened(archive)
+    folder = opened.store.root / "alerts" / (night or "")
+    return sorted(folder.rglob("*.avro"), key=lambda path: int(path.stem))
