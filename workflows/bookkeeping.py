@@ -1,6 +1,5 @@
 """Units taken from the ledger before they run, and their outcomes written back."""
 
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,6 @@ from zsds.db.ledger import Outcome, State
 from zsds.runner import Finished, Task, run_chain
 from zsds.runner.archive import Archive
 
-log = logging.getLogger(__name__)
 Chain = tuple[Task, ...]
 Recorder = Callable[[Connection, Finished], None]
 
@@ -57,11 +55,17 @@ class Claims:
         with self.archive.database.write() as connection:
             ledger.release(connection, self.owner)
 
+    def _keep_traceback(self, done: Finished, night: str) -> None:
+        path = self.archive.store.path("night_log", night)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as log:
+            log.write(f"{done.task.kind} {done.task.key}\n{done.detail}\n")
+
     def finish(self, done: Finished, record: Recorder | None = None) -> None:
         """Write an outcome, and with it whatever its products mean to others, in one transaction."""
         unit = self.held.pop((done.task.kind, done.task.key))
         if done.detail:
-            log.error("%s %s: %s", done.task.kind, done.task.key, done.detail)
+            self._keep_traceback(done, unit.night)
         with self.archive.database.write() as connection:
             ledger.finish(connection, unit, done.outcome)
             if record is not None and done.outcome.state is State.DONE:
