@@ -133,13 +133,13 @@ def empty_sky(science: Exposure, template: Exposure) -> NDArray[np.bool_]:
     return empty
 
 
-def match_neighbours(found: Table, neighbours: Neighbours, mid_mjd: float) -> Table:
+def match_neighbours(found: Table, neighbours: Neighbours, mid_mjd: float, pixel_arcsec: float) -> Table:
     """The candidates with their columns of catalogs and Solar-System bodies."""
     from zsds.associate.solar_system import match_solar_system  # noqa: PLC0415 - pulls in the ephemeris
 
     gaia = neighbours.gaia.copy()
     gaia["ra"], gaia["dec"] = astrometry.moved_to_epoch(neighbours.gaia, mid_mjd)
-    matched = candidates.match_catalogs(found, neighbours.ps1, gaia, neighbours.reference_stars)
+    matched = candidates.match_catalogs(found, neighbours.ps1, gaia, neighbours.reference_stars, pixel_arcsec)
     return match_solar_system(matched, neighbours.bodies)
 
 

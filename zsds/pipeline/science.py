@@ -227,5 +227,5 @@ def _metrics(measured: Measured, solution: astrometry.Astrometry) -> dict[str, f
         "rms_dec_arcsec": solution.rms_dec,
         "shift_arcsec": solution.shift_arcsec,
         "psf_residual": measured.psf_fit.residual,
-        **{name: value for name, value in solution.metrics.items() if np.isscalar(value)},
+        **solution.metrics,
     }

@@ -47,7 +47,8 @@ def run_difference(
     template = sample_reference(reference, science.wcs, science.shape)
     result = make_difference(science, template, settings.difference, stars, int(inputs["rfid"]))
     near = _neighbours(archive, science, reference_id)
-    found = match_neighbours(result.candidates, near, science.info.mid_mjd)
+    scale = archive.camera.pixel_scale_arcsec
+    found = match_neighbours(result.candidates, near, science.info.mid_mjd, scale)
     result = replace(result, candidates=found)
     facts = exposure_facts(science, _reference_facts(reference, int(inputs["rfid"])), result.limiting_mag)
     metrics = {

@@ -102,7 +102,8 @@ def _packets(pair: PairResult) -> list[Any]:
     year = 1858 + int((info.start_mjd + 320.5) / 365.25)
     stamps = cut_candidates(pair.science, result)
     near = Neighbours(new_table("gaia"), new_table("ps1"), _on_sky(pair), Table(_NO_BODIES))
-    rows = candidate_records(match_neighbours(found, near, info.mid_mjd), facts)
+    scale = float(np.sqrt(np.abs(np.linalg.det(pair.science.wcs.pixel_scale_matrix)))) * 3600
+    rows = candidate_records(match_neighbours(found, near, info.mid_mjd, scale), facts)
     return [
         build_packet(row, object_name(i, year), (), None, stamps[int(row["candid"])])
         for i, row in enumerate(rows)
