@@ -140,7 +140,10 @@ def match_neighbours(found: Table, neighbours: Neighbours, mid_mjd: float, pixel
     gaia = neighbours.gaia.copy()
     gaia["ra"], gaia["dec"] = astrometry.moved_to_epoch(neighbours.gaia, mid_mjd)
     matched = candidates.match_catalogs(found, neighbours.ps1, gaia, neighbours.reference_stars, pixel_arcsec)
-    return match_solar_system(matched, neighbours.bodies)
+    bodies = match_solar_system(matched, neighbours.bodies)
+    for name in bodies.colnames:
+        matched[name][:] = bodies[name]
+    return matched
 
 
 def cut_candidates(science: Exposure, result: DifferenceResult) -> dict[int, alerts.Stamps]:
