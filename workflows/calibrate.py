@@ -27,7 +27,7 @@ def run_calibrations(
     n_workers: int | None = None,
     again: bool = False,
 ) -> None:
-    """Make the master calibrations of a night that are not made yet; arguments as for `run_night`.
+    """Make the master calibrations of a night that are not made yet; arguments as for `run_nights`.
 
     Raises
     ------

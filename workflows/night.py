@@ -1,6 +1,6 @@
 """A night: every raw quadrant to calibrated image, difference and candidates; then names; then packets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,23 +21,23 @@ from zsds.runner.naming import name_quadrants
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
 
-def run_night(
+def run_nights(
     folder: Path,
-    night: str,
+    nights: Sequence[str],
     settings: Settings,
     progress: Progress,
     cluster: str = "local",
     n_workers: int | None = None,
     again: bool = False,
 ) -> None:
-    """Do whatever of a night is not done yet; what is done with the same settings and inputs stays.
+    """Do whatever of some nights is not done yet; what is done with the same settings and inputs stays.
 
     Parameters
     ----------
     folder : pathlib.Path
         The archive.
-    night : str
-        ``YYYYMMDD``.
+    nights : sequence of str
+        ``YYYYMMDD`` each; they are done in order of time.
     settings : Settings
     progress : callable
         ``progress(what, total)`` is a context that gives a function to call after each unit.
@@ -50,16 +50,16 @@ def run_night(
     Raises
     ------
     BadInput
-        If the night has no science frames.
+        If a night has no science frames.
     """
     archive = open_archive(folder)
     archive.store.clean_staging()
     claims = Claims(archive, settings, again)
-    chains = plan_night(archive, night, claims)
-    with open_cluster(cluster, min(n_workers, len(chains)) if n_workers and chains else n_workers) as workers:
+    chains = [chain for night in sorted(nights) for chain in plan_night(archive, night, claims)]
+    with open_cluster(cluster, n_workers) as workers:
         with progress("quadrants", len(chains)) as advance:
             run_chains(workers, chains, claims, advance)
-        packets = plan_packets(archive, night, claims)
+        packets = [chain for night in sorted(nights) for chain in plan_packets(archive, night, claims)]
         with progress("packets", len(packets)) as advance:
             run_chains(workers, packets, claims, advance)
 

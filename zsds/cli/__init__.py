@@ -11,7 +11,7 @@ from zsds.core.errors import ZsdsError
 def main() -> None:
     """Run the command line; a failure the user can mend is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from zsds.cli import alerts, archive, catalogs, images, night  # noqa: F401, PLC0415 - they register commands
+    from zsds.cli import alerts, archive, catalogs, demo, images, night  # noqa: F401, PLC0415
     from zsds.cli.app import app  # noqa: PLC0415
 
     try:

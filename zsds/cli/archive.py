@@ -67,7 +67,9 @@ def ingest(
 @app.command()
 def status(
     archive: Archive,
-    night: Annotated[str | None, typer.Option(help="One night, YYYYMMDD; all when not given.")] = None,
+    nights: Annotated[
+        list[str] | None, typer.Option("--night", help="Only this night; repeat for more.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What ran and how it went: units by kind and state, failures by reason.
@@ -78,10 +80,10 @@ def status(
     from zsds.runner.status import failures, unit_counts  # noqa: PLC0415
 
     opened = open_archive(archive)
-    rows = unit_counts(opened, night)
+    rows = unit_counts(opened, nights or ())
     show(rows, as_json)
     if not as_json:
-        trouble = failures(opened, night)
+        trouble = failures(opened, nights or ())
         if trouble:
             typer.echo("\nrejected and failed, by reason:")
             show(trouble, as_json=False)

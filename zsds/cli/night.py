@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,15 +26,15 @@ def _settings(file: Path | None, overrides: list[str] | None) -> Any:
     return load_settings(file, overrides or ())
 
 
-def _close(archive: Path, night: str | None, as_json: bool, seconds: float) -> None:
+def _close(archive: Path, nights: Sequence[str], as_json: bool, seconds: float) -> None:
     """The closing summary; exit status 1 when a unit failed."""
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.status import failures, unit_counts  # noqa: PLC0415
 
     opened = open_archive(archive)
-    rows = unit_counts(opened, night)
+    rows = unit_counts(opened, nights)
     show(rows, as_json)
-    trouble = failures(opened, night)
+    trouble = failures(opened, nights)
     if not as_json:
         if trouble:
             typer.echo("\nrejected and failed, by reason:")
@@ -61,13 +62,13 @@ def calibrate(
     start = time.monotonic()
     run = workflow("calibrate")
     run(archive, night, _settings(settings, override), progress, cluster, workers, again)
-    _close(archive, night, as_json, time.monotonic() - start)
+    _close(archive, [night], as_json, time.monotonic() - start)
 
 
 @app.command()
 def night(
     archive: Archive,
-    when: Annotated[str, typer.Argument(metavar="NIGHT", help="Night, YYYYMMDD.")],
+    nights: Annotated[list[str], typer.Argument(metavar="NIGHT...", help="Nights, YYYYMMDD.")],
     settings: SettingsFile = None,
     override: Overrides = None,
     cluster: Cluster = "local",
@@ -75,14 +76,14 @@ def night(
     again: Again = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a night from raw frames to alert packets; what is done already stays as it is.
+    """Run nights from raw frames to alert packets; what is done already stays as it is.
 
     Example: zsds night --archive demo/archive 20260115 --set science.quality.max_rms_arcsec=0.3
     """
     start = time.monotonic()
     run = workflow("night")
-    run(archive, when, _settings(settings, override), progress, cluster, workers, again)
-    _close(archive, when, as_json, time.monotonic() - start)
+    run(archive, nights, _settings(settings, override), progress, cluster, workers, again)
+    _close(archive, nights, as_json, time.monotonic() - start)
 
 
 @app.command()
@@ -105,7 +106,7 @@ def references(
     start = time.monotonic()
     run = workflow("references")
     run(archive, _settings(settings, override), progress, nights or (), cluster, workers, again)
-    _close(archive, None, as_json, time.monotonic() - start)
+    _close(archive, (), as_json, time.monotonic() - start)
 
 
 @app.command()
