@@ -1,5 +1,6 @@
 """Where units run: in this process, on this machine's cores, or on an existing Dask scheduler."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -96,6 +97,8 @@ def _local_client(n_workers: int, memory_gb: float) -> Iterator[Any]:
     import dask  # noqa: PLC0415
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # a closing cluster is no news
+
     with (
         dask.config.set(
             {
@@ -107,6 +110,7 @@ def _local_client(n_workers: int, memory_gb: float) -> Iterator[Any]:
             n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
+            silence_logs=logging.ERROR,
             memory_limit=f"{memory_gb}GB",
             dashboard_address=None,
             host="127.0.0.1",

@@ -18,7 +18,7 @@ def demo(
     workers: Workers = None,
     override: Overrides = None,
 ) -> None:
-    """Simulate a survey of the demo camera, run it from raw frames to alerts, and compare with what was injected.
+    """Simulate a survey of the demo camera, run it from raw frames to alerts, and compare with the truth.
 
     Takes a few minutes on two cores. --set changes the simulation, e.g. --set n_science=6.
 
@@ -99,12 +99,12 @@ def _close(archive: Path, sky: Path, night: str, seconds: float) -> None:
     numbers = comparison.numbers()
     _step("what was injected, and what was found")
     show([dict(zip(row.colnames, row, strict=True)) for row in comparison.completeness], as_json=False)
+    explained = ", ".join(f"{kind} {count}" for kind, count in sorted(comparison.explained.items()))
     typer.echo(
         f"\ntransients of ideal S/N >= 8: {comparison.n_good_found} of {comparison.n_good} became alerts "
         f"({100 * comparison.good_fraction:.1f} %)\n"
-        f"alerts: {comparison.n_alerts} in {comparison.n_quadrants} quadrants; explained by "
-        + ", ".join(f"{kind} {count}" for kind, count in sorted(comparison.explained.items()))
-        + f"; nothing in the truth: {len(comparison.false)} ({comparison.false_per_quadrant:.2f} a quadrant)\n"
+        f"alerts: {comparison.n_alerts} in {comparison.n_quadrants} quadrants, explained by {explained}; "
+        f"by nothing in the truth: {len(comparison.false)} ({comparison.false_per_quadrant:.2f} a quadrant)\n"
         f"positions of transients: median {1000 * numbers['east_arcsec_median']:+.0f} mas east, "
         f"{1000 * numbers['north_arcsec_median']:+.0f} mas north; magnitude pulls: median "
         f"{numbers['mag_pull_median']:+.2f}, width {numbers['mag_pull_width']:.2f}\n"

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import fastavro
 
 from zsds.core.alert_schema import alert_schema, schema_text
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
-from zsds.io.avro import Encoder, compile_encoder, encode_long
 
 PUBLIC_PROGRAM = 1
 MAGIC = b"Obj\x01"
@@ -36,8 +35,8 @@ def _container_head(version: str) -> tuple[bytes, bytes]:
 
 
 @cache
-def _encoder(version: str) -> Encoder:
-    return compile_encoder(alert_schema(version))
+def _parsed(version: str) -> Any:
+    return fastavro.parse_schema(alert_schema(version))
 
 
 def encode_schemaless(packet: AlertPacket) -> bytes:
@@ -48,17 +47,25 @@ def encode_schemaless(packet: AlertPacket) -> bytes:
     ValueError
         If a field is missing, or null or of a type where the schema forbids it.
     """
+    body = io.BytesIO()
     try:
-        return _encoder(packet.schema_version)(packet.record)
-    except (KeyError, TypeError, AttributeError, struct.error, OverflowError) as error:
+        fastavro.schemaless_writer(body, _parsed(packet.schema_version), packet.record, strict=True)
+    except (KeyError, TypeError, AttributeError, ValueError, struct.error, OverflowError) as error:
         raise ValueError(f"packet {packet.candid} does not follow its schema: {error!r}") from error
+    return body.getvalue()
 
 
 def encode_packet(packet: AlertPacket) -> bytes:
     """Avro container of one record with its schema: a file, or a message of the stream."""
     head, mark = _container_head(packet.schema_version)
     body = encode_schemaless(packet)
-    return b"".join((head, encode_long(1), encode_long(len(body)), body, mark))
+    return b"".join((head, _long(1), _long(len(body)), body, mark))
+
+
+def _long(value: int) -> bytes:
+    encoded = io.BytesIO()
+    fastavro.schemaless_writer(encoded, "long", value)
+    return encoded.getvalue()
 
 
 def packet_name(packet: AlertPacket) -> str:
