@@ -10,8 +10,8 @@ from zsds.kernels.psf_fit import (
     spline_stamp,
     subtract_stars,
     to_knots,
-    weighted_moments,
 )
+from zsds.kernels.shapes import weighted_moments
 from zsds.psf import SweepSettings, fit_all
 
 CUBIC = BSpline.basis_element([-2, -1, 0, 1, 2], extrapolate=False)

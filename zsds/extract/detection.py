@@ -14,7 +14,7 @@ from zsds.core.flags import DEFECTS, Mask
 from zsds.core.tables import new_table
 from zsds.extract.background import Background
 from zsds.extract.noise import unusable_pixels
-from zsds.kernels.psf_fit import weighted_moments
+from zsds.kernels.shapes import weighted_moments
 from zsds.kernels.stats import flags_around
 
 log = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ from zsds.psf.fit import PsfFit, PsfSettings, fit_psf, guess_fwhm
 from zsds.psf.model import GridPsf, PolynomialPsf, profile_fwhm
 from zsds.psf.moffat import MoffatPsf
 from zsds.psf.selection import SelectionSettings, select_stars
+from zsds.psf.solver import SolverSettings
 from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "PsfFit",
     "PsfSettings",
     "SelectionSettings",
+    "SolverSettings",
     "SweepSettings",
     "fit_all",
     "fit_psf",

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.extract.detection import SIGMA_TO_FWHM, is_spread, stellar_size
 from zsds.extract.noise import SkyNoise, measure_sky_noise
-from zsds.kernels.psf_fit import apply_normal, draw_stamps, to_knots, weighted_moments
-from zsds.psf.model import PolynomialPsf, image_geometry, n_terms, terms
+from zsds.kernels.shapes import weighted_moments
+from zsds.psf.model import PolynomialPsf, image_geometry, n_terms
 from zsds.psf.moffat import MoffatPsf, fit_moffat
 from zsds.psf.selection import SelectionSettings, StarSample, choose_order, select_stars
+from zsds.psf.solver import Prior, SolverSettings, StarPixels, model_stamps, solve
 from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
 
 log = logging.getLogger(__name__)
@@ -27,17 +27,14 @@ class PsfSettings:
     """How the PSF is fitted."""
 
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    solver: SolverSettings = field(default_factory=SolverSettings)
     order: int = -1  # of the polynomials in position; -1 lets left-out stars decide
     max_order: int = 3  # largest order tried
     half_size_fwhm: float = 5.0  # stamps reach this many FWHM from the star
     min_stars: int = 5  # fewer make the image unusable
     iterations: int = 3  # rounds of star positions, neighbours, rejection and PSF
-    prior_width: float = 0.3  # expected departure from the best Moffat, relative to its local maximum
-    smoothness: float = 0.5  # weight of the prior that departures are smooth
     model_error: float = 0.01  # of a star's pixel, added to its noise so that no single star rules
     reject_sigma: float = 4.0  # stars that fit worse than the others by this much are left out
-    max_solver_steps: int = 30  # of conjugate gradients, each round
-    solver_tolerance: float = 1e-3  # of the right-hand side's norm
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,8 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
 
     The effective PSF is a grid of B-spline knots, finer than the pixels, times polynomials of the position.
     It is the most probable one given the stars' pixels and a prior: a Moffat profile fitted first, from
-    which it departs smoothly by about ``prior_width``. Where stars say little (few stars, outer wings) the
-    Moffat remains.
+    which it departs smoothly by about ``solver.prior_width``. Where stars say little (few stars, outer
+    wings) the Moffat remains.
 
     Parameters
     ----------
@@ -100,7 +97,7 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     first = _first_model(exposure, sample, noise, fwhm, 2 * half + 1)
     oversampling = int(np.clip(np.ceil(3.6 / first_fwhm(first)), 1, 3))
     model = PolynomialPsf.from_model(first, exposure.shape, 0, oversampling)
-    prior = _Prior.around(model, settings)
+    prior = Prior.around(model, settings.solver)
     order = _order(sample, geometry, settings)
     places = [np.asarray(sources[name], np.float64)[near] for name in "xy"]
     flux = None
@@ -112,7 +109,7 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
         used = _keep(pixels.chi, fitted.flux[star], settings)
         _check_count(int(used.sum()), len(sources), settings)
         now = 0 if round_ == 0 else order
-        model = _solve(pixels.take(used), prior, model, now, settings)
+        model = solve(pixels.take(used), prior, model, now, settings.solver)
         places, flux = [fitted.x, fitted.y], fitted.flux
         sweeps = SweepSettings(max_sweeps=2)
     fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
@@ -155,53 +152,6 @@ def first_fwhm(psf: MoffatPsf) -> float:
     """Geometric mean FWHM in pixels of a Moffat before pixel integration."""
     determinant = psf.xx * psf.yy - psf.xy**2
     return float(2 * np.sqrt(2 ** (1 / psf.beta) - 1) * determinant**-0.25)
-
-
-@dataclass(frozen=True)
-class _Pixels:
-    """Pixels of the PSF stars: data and inverse variances [n, k, k], flux, place, sub-pixel shift, chi."""
-
-    data: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    flux: NDArray[np.float64]
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    chi: NDArray[np.float64]
-
-    @property
-    def dx(self) -> NDArray[np.float64]:
-        return self.x - np.floor(self.x + 0.5)
-
-    @property
-    def dy(self) -> NDArray[np.float64]:
-        return self.y - np.floor(self.y + 0.5)
-
-    def take(self, kept: NDArray[np.bool_]) -> "_Pixels":
-        return _Pixels(*(a[kept] for a in (self.data, self.weight, self.flux, self.x, self.y, self.chi)))
-
-
-@dataclass(frozen=True)
-class _Prior:
-    """Expected knots [K, K], and the departure from them that would not surprise."""
-
-    knots: NDArray[np.float64]
-    width: NDArray[np.float64]
-    smoothness: float
-
-    @classmethod
-    def around(cls, model: PolynomialPsf, settings: PsfSettings) -> "_Prior":
-        knots = model.coefficients[0].astype(np.float64)
-        reach = 2 * round(0.5 * model.fwhm() * model.oversampling) + 1
-        width = settings.prior_width * maximum_filter(knots, reach) + 1e-6 * knots.max()
-        step = 0.65 * model.fwhm() * model.oversampling  # knots over which a departure keeps its sign
-        return cls(knots, width, settings.smoothness * step**4 / 4)
-
-    def stamps(self, model: PolynomialPsf, pixels: "_Pixels") -> NDArray[np.float64]:
-        """The expected PSF at each star."""
-        expected = PolynomialPsf(
-            self.knots[None].astype(np.float32), 0, model.size, model.oversampling, model.geometry
-        )
-        return _model_stamps(expected, pixels.x, pixels.y)
 
 
 def _check_count(n: int, n_sources: int, settings: PsfSettings) -> None:
@@ -264,13 +214,13 @@ def _star_pixels(
     model: PolynomialPsf,
     noise: SkyNoise,
     settings: PsfSettings,
-) -> _Pixels:
+) -> StarPixels:
     """Each star's pixels with everything else subtracted."""
     x, y, flux = fitted.x[star], fitted.y[star], fitted.flux[star]
     half = model.size // 2
     residual, variance = _cut(fitted.residual, x, y, half), _cut(noise.variance, x, y, half)
     everything = _cut(data, x, y, half) - residual
-    own = flux[:, None, None] * _model_stamps(model, x, y)
+    own = flux[:, None, None] * model_stamps(model, x, y)
     total = variance + noise.slope * np.maximum(everything, np.maximum(own, 0))
     total += (settings.model_error * own) ** 2 + (0.1 * (everything - own)) ** 2
     good = (
@@ -281,14 +231,7 @@ def _star_pixels(
     core = np.hypot(offset[:, None], offset[None, :]) <= 1.5 * model.fwhm()
     raw = np.where(variance > 0, residual**2 / np.where(total > 0, total, 1), 0)[:, core]
     chi = np.sqrt(raw.sum(axis=1) / np.maximum((variance > 0)[:, core].sum(axis=1) - 3, 1))
-    return _Pixels(np.where(good, residual + own, 0), weight, flux, x, y, chi)
-
-
-def _model_stamps(model: PolynomialPsf, x: NDArray, y: NDArray) -> NDArray[np.float64]:
-    stamps = np.empty((x.size, model.size, model.size))
-    shape = (model.coefficients, model.geometry, model.oversampling, model.order, model.size // 2)
-    draw_stamps(*shape, np.asarray(x, np.float64), np.asarray(y, np.float64), stamps)
-    return stamps
+    return StarPixels(np.where(good, residual + own, 0), weight, flux, x, y, chi)
 
 
 def _keep(chi: NDArray[np.float64], flux: NDArray[np.float64], settings: PsfSettings) -> NDArray[np.bool_]:
@@ -299,112 +242,9 @@ def _keep(chi: NDArray[np.float64], flux: NDArray[np.float64], settings: PsfSett
     return positive & (chi < middle + settings.reject_sigma * max(width, 0.15 * middle))
 
 
-def _solve(
-    pixels: _Pixels, prior: _Prior, model: PolynomialPsf, order: int, settings: PsfSettings
-) -> PolynomialPsf:
-    """Most probable PSF given the pixels: conjugate gradients on the scaled normal equations."""
-    x0, y0, x_scale, y_scale = model.geometry
-    basis = terms((pixels.x - x0) / x_scale, (pixels.y - y0) / y_scale, order).astype(np.float32)
-    n, count, side = n_terms(order), pixels.flux.size, prior.knots.shape[0]
-    information = (pixels.weight * pixels.flux[:, None, None] ** 2).astype(np.float32)
-    width = prior.width.astype(np.float32)
-
-    def data_term(knots: NDArray[np.float32]) -> NDArray[np.float32]:
-        return width * (basis.T @ knots.reshape(count, -1)).reshape(n, side, side)
-
-    def normal(z: NDArray[np.float32]) -> NDArray[np.float32]:
-        knots = (basis @ (width * z).reshape(n, -1)).reshape(count, side, side)
-        apply_normal(knots, information, pixels.dx, pixels.dy, model.oversampling)
-        return data_term(knots) + z + np.float32(prior.smoothness) * _bending(z)
-
-    own = prior.stamps(model, pixels)
-    target_pixels = (
-        pixels.weight * pixels.flux[:, None, None] * (pixels.data - pixels.flux[:, None, None] * own)
-    )
-    knots = np.zeros((count, side, side), np.float32)
-    to_knots(target_pixels, pixels.dx, pixels.dy, model.oversampling, knots)
-    target = data_term(knots)
-    start = np.zeros((n, side, side), np.float32)
-    known = min(n, model.coefficients.shape[0])
-    start[:known] = model.coefficients[:known] / width
-    start[0] -= (prior.knots / width).astype(np.float32)
-    scale = _diagonal(information, basis, width, model.oversampling, prior.smoothness)
-    z = _conjugate_gradients(normal, target, start, scale, settings)
-    coefficients = (width * z).astype(np.float64)
-    coefficients[0] += prior.knots
-    return _normalised(coefficients, model, order)
-
-
-def _bending(knots: NDArray[np.float32]) -> NDArray[np.float32]:
-    """L' L of the Laplacian of each grid [n, K, K] with zeros beyond the border (L is symmetric there)."""
-    for _ in range(2):
-        bent = -4 * knots
-        bent[:, 1:] += knots[:, :-1]
-        bent[:, :-1] += knots[:, 1:]
-        bent[:, :, 1:] += knots[:, :, :-1]
-        bent[:, :, :-1] += knots[:, :, 1:]
-        knots = bent
-    return knots
-
-
-def _diagonal(information, basis, width, oversampling, smoothness) -> NDArray[np.float64]:
-    """Approximate diagonal of the normal equations, the preconditioner."""
-    side = width.shape[1]
-    size = information.shape[1]
-    maps = (basis.T**2 @ information.reshape(len(basis), -1)).reshape(-1, size, size)
-    maps *= (151 / 315 / oversampling) ** 2
-    place = np.clip(
-        np.rint((np.arange(side) - side // 2) / oversampling).astype(int) + size // 2, 0, size - 1
-    )
-    return (width**2 * maps[:, place][:, :, place] + 1 + 20 * smoothness).astype(np.float32)
-
-
-def _conjugate_gradients(operator, target, start, scale, settings: PsfSettings) -> NDArray[np.float32]:
-    """Preconditioned conjugate gradients from `start` until the residual is small against the target."""
-    z = start
-    rest = target - operator(z)
-    direction = rest / scale
-    energy = float(np.vdot(rest, direction))
-    enough = settings.solver_tolerance**2 * float(np.vdot(target, target / scale))
-    for _ in range(settings.max_solver_steps):
-        if not energy > enough:
-            break
-        image = operator(direction)
-        step = energy / float(np.vdot(direction, image))
-        z = z + np.float32(step) * direction
-        rest = rest - np.float32(step) * image
-        scaled = rest / scale
-        now = float(np.vdot(rest, scaled))
-        direction = scaled + np.float32(now / energy) * direction
-        energy = now
-    log.debug("solver left %.1e of the target", np.sqrt(energy / enough) * settings.solver_tolerance)
-    return z
-
-
-def _normalised(coefficients: NDArray[np.float64], model: PolynomialPsf, order: int) -> PolynomialPsf:
-    """Taper to zero at the stamp's border, centre, and scale to unit sum everywhere."""
-    side = coefficients.shape[1]
-    offset = (np.arange(side) - side // 2) / model.oversampling
-    radius = np.hypot(offset[:, None], offset[None, :]) / (model.size / 2)
-    taper = np.cos(np.pi / 2 * np.clip((radius - 0.85) / 0.15, 0, 1)) ** 2
-    coefficients = coefficients * taper
-    coefficients[0] *= model.oversampling**2 / coefficients[0].sum()
-    weight = np.exp(-4 * np.log(2) * (offset[:, None] ** 2 + offset[None, :] ** 2) / model.fwhm() ** 2)
-    shapes = np.gradient(coefficients[0], 1 / model.oversampling)
-    for axis, position in ((1, offset[None, :]), (0, offset[:, None])):
-        response = np.sum(weight * position * shapes[axis])
-        shifts = np.sum(weight * position * coefficients, axis=(1, 2)) / response
-        coefficients -= shifts[:, None, None] * shapes[axis]
-    shares = coefficients[1:].sum(axis=(1, 2)) / coefficients[0].sum()
-    coefficients[1:] -= shares[:, None, None] * coefficients[0]
-    return PolynomialPsf(
-        coefficients.astype(np.float32), order, model.size, model.oversampling, model.geometry
-    )
-
-
-def _mean_residual(pixels: _Pixels, model: PolynomialPsf) -> float:
+def _mean_residual(pixels: StarPixels, model: PolynomialPsf) -> float:
     """Largest pixel, in the core, of the weighted mean residual over flux."""
-    own = _model_stamps(model, pixels.x, pixels.y)
+    own = model_stamps(model, pixels.x, pixels.y)
     flux = pixels.flux[:, None, None]
     information = pixels.weight * flux**2
     norm = information.sum(axis=0)

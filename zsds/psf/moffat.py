@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from zsds.kernels.psf_fit import moffat_stamps
+from zsds.kernels.shapes import moffat_stamps
 
 FINE = tuple(a / 2 for a in np.polynomial.legendre.leggauss(4))  # quadrature over a pixel
 COARSE = tuple(a / 2 for a in np.polynomial.legendre.leggauss(3))

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
 from zsds.extract.detection import is_spread, stellar_size
-from zsds.kernels.psf_fit import weighted_moments
+from zsds.kernels.shapes import weighted_moments
 from zsds.psf.model import n_terms, terms
 
 

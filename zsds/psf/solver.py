@@ -1,0 +1,185 @@
+"""The most probable PSF given the pixels of stars and a prior."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
+
+from zsds.kernels.psf_fit import apply_normal, draw_stamps, to_knots
+from zsds.psf.model import PolynomialPsf, n_terms, terms
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SolverSettings:
+    """How departures from the prior are found."""
+
+    prior_width: float = 0.3  # expected departure from the best Moffat, relative to its local maximum
+    smoothness: float = 0.5  # weight of the prior that departures are smooth
+    max_steps: int = 30  # of conjugate gradients, each round
+    tolerance: float = 1e-3  # of the right-hand side's norm
+
+
+@dataclass(frozen=True)
+class StarPixels:
+    """Pixels of the PSF stars: data and inverse variances [n, k, k], flux, place, sub-pixel shift, chi."""
+
+    data: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    chi: NDArray[np.float64]
+
+    @property
+    def dx(self) -> NDArray[np.float64]:
+        """Pixels from the nearest pixel's centre."""
+        return self.x - np.floor(self.x + 0.5)
+
+    @property
+    def dy(self) -> NDArray[np.float64]:
+        """Pixels from the nearest pixel's centre."""
+        return self.y - np.floor(self.y + 0.5)
+
+    def take(self, kept: NDArray[np.bool_]) -> "StarPixels":
+        """The chosen stars."""
+        return StarPixels(*(a[kept] for a in (self.data, self.weight, self.flux, self.x, self.y, self.chi)))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Expected knots [K, K], and the departure from them that would not surprise."""
+
+    knots: NDArray[np.float64]
+    width: NDArray[np.float64]
+    smoothness: float
+
+    @classmethod
+    def around(cls, model: PolynomialPsf, settings: SolverSettings) -> "Prior":
+        """The prior that expects the given model, the same everywhere."""
+        knots = model.coefficients[0].astype(np.float64)
+        reach = 2 * round(0.5 * model.fwhm() * model.oversampling) + 1
+        width = settings.prior_width * maximum_filter(knots, reach) + 1e-6 * knots.max()
+        step = 0.65 * model.fwhm() * model.oversampling  # knots over which a departure keeps its sign
+        return cls(knots, width, settings.smoothness * step**4 / 4)
+
+    def stamps(self, model: PolynomialPsf, pixels: "StarPixels") -> NDArray[np.float64]:
+        """The expected PSF at each star."""
+        expected = PolynomialPsf(
+            self.knots[None].astype(np.float32), 0, model.size, model.oversampling, model.geometry
+        )
+        return model_stamps(expected, pixels.x, pixels.y)
+
+
+def model_stamps(model: PolynomialPsf, x: NDArray, y: NDArray) -> NDArray[np.float64]:
+    """Stamps [n, k, k] of a model for stars at (x, y), each about the pixel nearest to its star."""
+    stamps = np.empty((x.size, model.size, model.size))
+    shape = (model.coefficients, model.geometry, model.oversampling, model.order, model.size // 2)
+    draw_stamps(*shape, np.asarray(x, np.float64), np.asarray(y, np.float64), stamps)
+    return stamps
+
+
+def solve(
+    pixels: StarPixels, prior: Prior, model: PolynomialPsf, order: int, settings: SolverSettings
+) -> PolynomialPsf:
+    """Most probable PSF given the pixels: conjugate gradients on the scaled normal equations."""
+    x0, y0, x_scale, y_scale = model.geometry
+    basis = terms((pixels.x - x0) / x_scale, (pixels.y - y0) / y_scale, order).astype(np.float32)
+    n, count, side = n_terms(order), pixels.flux.size, prior.knots.shape[0]
+    information = (pixels.weight * pixels.flux[:, None, None] ** 2).astype(np.float32)
+    width = prior.width.astype(np.float32)
+
+    def data_term(knots: NDArray[np.float32]) -> NDArray[np.float32]:
+        return width * (basis.T @ knots.reshape(count, -1)).reshape(n, side, side)
+
+    def normal(z: NDArray[np.float32]) -> NDArray[np.float32]:
+        knots = (basis @ (width * z).reshape(n, -1)).reshape(count, side, side)
+        apply_normal(knots, information, pixels.dx, pixels.dy, model.oversampling)
+        return data_term(knots) + z + np.float32(prior.smoothness) * _bending(z)
+
+    own = prior.stamps(model, pixels)
+    target_pixels = (
+        pixels.weight * pixels.flux[:, None, None] * (pixels.data - pixels.flux[:, None, None] * own)
+    )
+    knots = np.zeros((count, side, side), np.float32)
+    to_knots(target_pixels, pixels.dx, pixels.dy, model.oversampling, knots)
+    target = data_term(knots)
+    start = np.zeros((n, side, side), np.float32)
+    known = min(n, model.coefficients.shape[0])
+    start[:known] = model.coefficients[:known] / width
+    start[0] -= (prior.knots / width).astype(np.float32)
+    scale = _diagonal(information, basis, width, model.oversampling, prior.smoothness)
+    z = _conjugate_gradients(normal, target, start, scale, settings)
+    coefficients = (width * z).astype(np.float64)
+    coefficients[0] += prior.knots
+    return _normalised(coefficients, model, order)
+
+
+def _bending(knots: NDArray[np.float32]) -> NDArray[np.float32]:
+    """L' L of the Laplacian of each grid [n, K, K] with zeros beyond the border (L is symmetric there)."""
+    for _ in range(2):
+        bent = -4 * knots
+        bent[:, 1:] += knots[:, :-1]
+        bent[:, :-1] += knots[:, 1:]
+        bent[:, :, 1:] += knots[:, :, :-1]
+        bent[:, :, :-1] += knots[:, :, 1:]
+        knots = bent
+    return knots
+
+
+def _diagonal(information, basis, width, oversampling, smoothness) -> NDArray[np.float64]:
+    """Approximate diagonal of the normal equations, the preconditioner."""
+    side = width.shape[1]
+    size = information.shape[1]
+    maps = (basis.T**2 @ information.reshape(len(basis), -1)).reshape(-1, size, size)
+    maps *= (151 / 315 / oversampling) ** 2
+    place = np.clip(
+        np.rint((np.arange(side) - side // 2) / oversampling).astype(int) + size // 2, 0, size - 1
+    )
+    return (width**2 * maps[:, place][:, :, place] + 1 + 20 * smoothness).astype(np.float32)
+
+
+def _conjugate_gradients(operator, target, start, scale, settings: SolverSettings) -> NDArray[np.float32]:
+    """Preconditioned conjugate gradients from `start` until the residual is small against the target."""
+    z = start
+    rest = target - operator(z)
+    direction = rest / scale
+    energy = float(np.vdot(rest, direction))
+    enough = settings.tolerance**2 * float(np.vdot(target, target / scale))
+    for _ in range(settings.max_steps):
+        if not energy > enough:
+            break
+        image = operator(direction)
+        step = energy / float(np.vdot(direction, image))
+        z = z + np.float32(step) * direction
+        rest = rest - np.float32(step) * image
+        scaled = rest / scale
+        now = float(np.vdot(rest, scaled))
+        direction = scaled + np.float32(now / energy) * direction
+        energy = now
+    log.debug("solver left %.1e of the target", np.sqrt(energy / enough) * settings.tolerance)
+    return z
+
+
+def _normalised(coefficients: NDArray[np.float64], model: PolynomialPsf, order: int) -> PolynomialPsf:
+    """Taper to zero at the stamp's border, centre, and scale to unit sum everywhere."""
+    side = coefficients.shape[1]
+    offset = (np.arange(side) - side // 2) / model.oversampling
+    radius = np.hypot(offset[:, None], offset[None, :]) / (model.size / 2)
+    taper = np.cos(np.pi / 2 * np.clip((radius - 0.85) / 0.15, 0, 1)) ** 2
+    coefficients = coefficients * taper
+    coefficients[0] *= model.oversampling**2 / coefficients[0].sum()
+    weight = np.exp(-4 * np.log(2) * (offset[:, None] ** 2 + offset[None, :] ** 2) / model.fwhm() ** 2)
+    shapes = np.gradient(coefficients[0], 1 / model.oversampling)
+    for axis, position in ((1, offset[None, :]), (0, offset[:, None])):
+        response = np.sum(weight * position * shapes[axis])
+        shifts = np.sum(weight * position * coefficients, axis=(1, 2)) / response
+        coefficients -= shifts[:, None, None] * shapes[axis]
+    shares = coefficients[1:].sum(axis=(1, 2)) / coefficients[0].sum()
+    coefficients[1:] -= shares[:, None, None] * coefficients[0]
+    return PolynomialPsf(
+        coefficients.astype(np.float32), order, model.size, model.oversampling, model.geometry
+    )
