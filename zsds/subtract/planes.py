@@ -101,7 +101,7 @@ def sky_level(
 
 def _level(difference: NDArray, constant: NDArray, both: NDArray[np.bool_], noise: float) -> float:
     """Level of one cell: from a sparse clipped median to the mean of all its empty pixels; NaN if too few."""
-    step = 3 if min(difference.shape) > 60 else 1
+    step = max(1, min(difference.shape) // 30)
     good = both[::step, ::step]
     if good.sum() < 100:
         return float("nan")
