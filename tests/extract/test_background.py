@@ -10,6 +10,7 @@ from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
 from zsds.extract import BackgroundSettings, measure_background, subtract_background
 from zsds.psf import MoffatPsf
+from zsds.sim import simple_quadrant
 
 PSF = MoffatPsf.of_fwhm(2.2, 3.0, 31)
 
@@ -106,3 +107,11 @@ def test_agrees_with_sextractor_on_a_real_image(shared_data):
     ours = measure_background(exposure, BackgroundSettings(mesh_pixels=64))
     assert abs(ours.median - np.median(theirs)) < 0.2 * 65.4
     assert ours.sigma == pytest.approx(np.median(fits.getdata(folder / "sep_rms.fits")), rel=0.05)
+
+
+def test_crowded_field_has_a_sky():
+    """Sources hide more than half of every cell: the sky is still within a fraction of its noise."""
+    made = simple_quadrant(shape=(260, 280), n_stars=1500, fwhm=2.6, mag_range=(15.0, 21.5), seed=5)
+    background = measure_background(made.exposure)
+    assert background.level.min() > 700 and abs(background.median - np.percentile(made.expected, 20)) < 30
+    assert 25 < background.sigma < 60

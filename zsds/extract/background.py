@@ -80,7 +80,8 @@ def measure_background(exposure: Exposure, settings: BackgroundSettings | None =
     masked = unusable.copy()
     first = mesh.back(dtype=np.float32), mesh.rms(dtype=np.float32)
     grow_above(data, *first, step, settings.source_sigma, settings.source_grow, masked)
-    mesh = _mesh(data, masked if masked.mean() < 0.7 else unusable, cell, settings.filter_cells)
+    enough = masked.mean() < 0.45  # sep gives up on cells with less than half of their pixels
+    mesh = _mesh(data, masked if enough else unusable, cell, settings.filter_cells)
     level, rms = mesh.back(dtype=np.float32), mesh.rms(dtype=np.float32)
     level += np.float32(_skewness_bias(exposure, unusable, float(np.median(rms[::5, ::5]))))
     log.info("sky %.1f electrons, noise %.2f", mesh.globalback, mesh.globalrms)
