@@ -96,3 +96,8 @@ def test_no_file_is_long():
     for path in SOURCES:
         length = len(path.read_text().splitlines())
         assert length <= 500, f"{path.relative_to(ROOT)} has {length} lines"
+
+
+def test_every_test_file_has_its_own_name():
+    names = [p.name for p in (ROOT / "tests").rglob("*.py") if p.name not in ("conftest.py", "__init__.py")]
+    assert sorted(names) == sorted(set(names))  # pytest imports them by their bare names
