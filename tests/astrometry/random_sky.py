@@ -6,7 +6,7 @@ import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from zsds.astrometry.sphere import deproject
+from zsds.core.sphere import deproject
 
 MJD = 58800.25
 

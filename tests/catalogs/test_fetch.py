@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from zsds.astrometry.sphere import unit_vectors
 from zsds.catalogs import CatalogStore, archives, fetch
 from zsds.core.errors import BadInput
+from zsds.core.sphere import unit_vectors
 
 pytestmark = [  # pyvo leaves the sockets of streamed answers to the garbage collector
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from zsds.alerts.stamps import STAMP_SIZE, open_stamp
+from zsds.core.ids import JD_MINUS_MJD
 from zsds.core.packet import AlertPacket, AlertPoint
 
 BAND_NAMES = {1: "g", 2: "r", 3: "i"}
 BAND_COLOURS = {1: "#2a9d3a", 2: "#d1352b", 3: "#b8860b"}
 STAMP_TITLES = {"Science": "science", "Template": "reference", "Difference": "difference"}
 STRETCH_SIGMA = 3.0  # noise of the difference below and above which the grey scale bends
-JD_MINUS_MJD = 2400000.5
 
 SUMMARY = (
     ("mjd", "Start of the exposure, MJD"),

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from zsds.associate.objects import RADIUS_ARCSEC, chord, unit_vectors
+from zsds.associate.objects import RADIUS_ARCSEC
+from zsds.core.sphere import chord, unit_vectors
 
 DAYS = 30.0
 MIN_SNR = 5.0
@@ -79,7 +80,7 @@ def assemble_histories(
     min_snr : float
         Fainter detections count in ``n_detections``, but their epochs are listed as non-detections.
     """
-    points = unit_vectors(ra, dec)
+    points = unit_vectors(np.atleast_1d(ra), np.atleast_1d(dec))
     near = _near(points, detections, radius_arcsec)
     jd = np.array([row["jd"] for row in coverage], dtype=float)
     return [

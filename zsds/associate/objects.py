@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from zsds.astrometry.positions import match_positions
+from zsds.core.sphere import chord, unit_vectors
+
 RADIUS_ARCSEC = 1.5
 
 
@@ -53,7 +56,7 @@ def associate_objects(
     may_found : array of bool [n], optional
         Candidates too faint to found an object are False; they may join one. All may by default.
     """
-    points = unit_vectors(ra, dec)
+    points = unit_vectors(np.atleast_1d(ra), np.atleast_1d(dec))
     known = nearest(ra, dec, known_ra, known_dec, radius_arcsec)
     allowed = np.ones(len(points), bool) if may_found is None else np.asarray(may_found, bool)
     new = np.full(len(points), -1, np.int64)
@@ -79,30 +82,7 @@ def nearest(
     ra: ArrayLike, dec: ArrayLike, other_ra: ArrayLike, other_dec: ArrayLike, radius_arcsec: float
 ) -> NDArray[np.int64]:
     """Row of the nearest other position within the radius, -1 without one."""
-    points, others = unit_vectors(ra, dec), unit_vectors(other_ra, other_dec)
-    if len(points) == 0 or len(others) == 0:
-        return np.full(len(points), -1, np.int64)
-    distance, row = cKDTree(others).query(points)
-    within: NDArray[np.int64] = np.where(distance <= chord(radius_arcsec), row, -1).astype(np.int64)
-    return within
-
-
-def separation_arcsec(
-    ra: ArrayLike, dec: ArrayLike, other_ra: ArrayLike, other_dec: ArrayLike
-) -> NDArray[np.float64]:
-    """Angle [n] between positions [n] and others [n], all in degrees; exact also for tiny angles."""
-    length = np.linalg.norm(unit_vectors(ra, dec) - unit_vectors(other_ra, other_dec), axis=-1)
-    separation: NDArray[np.float64] = np.degrees(2 * np.arcsin(np.minimum(length / 2, 1))) * 3600
-    return separation
-
-
-def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
-    """Unit vectors [n, 3] of positions in degrees."""
-    lon = np.radians(np.atleast_1d(np.asarray(ra, dtype=float)))
-    lat = np.radians(np.atleast_1d(np.asarray(dec, dtype=float)))
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-
-
-def chord(radius_arcsec: float) -> float:
-    """Chord of an angle, with the rounding of unit vectors allowed for (0.02 milliarcseconds)."""
-    return 2 * float(np.sin(np.radians(radius_arcsec / 3600) / 2)) + 1e-10
+    matches = match_positions(ra, dec, other_ra, other_dec, radius_arcsec)
+    row = np.full(len(np.atleast_1d(ra)), -1, np.int64)
+    row[matches.first] = matches.second
+    return row

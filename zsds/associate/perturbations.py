@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds.associate.kepler import GAUSS, Elements
+from zsds.core.ids import JD_MINUS_MJD
 
 # Sun's mass over the planet's, Mercury to Neptune, Earth with the Moon (IAU 2009)
 MASS_RATIOS = (6023600.0, 408523.719, 328900.5596, 3098703.59, 1047.348644, 3497.9018, 22902.98, 19412.26)
@@ -63,7 +64,7 @@ def _integrate(elements: Elements, start: float, end: float) -> Vectors:
 def _planets(times: NDArray[np.float64]) -> Vectors:
     """Heliocentric positions [times, 8, 3], au, of the planets (Simon et al. 1994)."""
     numbers = np.arange(1, 9)
-    return erfa.plan94(2400000.5, times[:, None], numbers[None, :])["p"]
+    return erfa.plan94(JD_MINUS_MJD, times[:, None], numbers[None, :])["p"]
 
 
 def _acceleration(shift: Vectors, reference: Vectors, planets: Vectors) -> Vectors:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from zsds.associate.kepler import Elements
 from zsds.associate.perturbations import displacement
 from zsds.astrometry.positions import match_positions
-from zsds.astrometry.sphere import directions, local_axes, unit_vectors
 from zsds.core.camera import Site
+from zsds.core.ids import JD_MINUS_MJD
+from zsds.core.sphere import directions, local_axes, unit_vectors
 
 LIGHT_DAYS_PER_AU = 499.00478384 / 86400
-MJD_ZERO = 2400000.5
 HOUR = 1 / 24
 Vectors = NDArray[np.float64]
 
@@ -137,14 +137,14 @@ def observer_and_sun(mjd: float, site: Site | None) -> tuple[Vectors, Vectors, f
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", erfa.ErfaWarning)  # leap seconds years ahead are not known yet
-        tai1, tai2 = erfa.utctai(MJD_ZERO, mjd)
-    tt = float(tai1 - MJD_ZERO + tai2 + 32.184 / 86400)
-    heliocentric, barycentric = erfa.epv00(MJD_ZERO, tt)
+        tai1, tai2 = erfa.utctai(JD_MINUS_MJD, mjd)
+    tt = float(tai1 - JD_MINUS_MJD + tai2 + 32.184 / 86400)
+    heliocentric, barycentric = erfa.epv00(JD_MINUS_MJD, tt)
     observer = barycentric["p"]
     if site is not None:
         longitude, latitude = np.radians(site.longitude_deg), np.radians(site.latitude_deg)
         ground = erfa.gd2gc(1, longitude, latitude, site.height_m)
-        observer = observer + erfa.c2t06a(MJD_ZERO, tt, MJD_ZERO, mjd, 0.0, 0.0).T @ ground / erfa.DAU
+        observer = observer + erfa.c2t06a(JD_MINUS_MJD, tt, JD_MINUS_MJD, mjd, 0.0, 0.0).T @ ground / erfa.DAU
     return observer, barycentric["p"] - heliocentric["p"], tt
 
 

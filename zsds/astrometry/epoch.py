@@ -5,7 +5,8 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
-from zsds.astrometry.sphere import ARCSEC_PER_RADIAN, directions, local_axes
+from zsds.core.ids import JD_MINUS_MJD
+from zsds.core.sphere import ARCSEC_PER_RADIAN, directions, local_axes
 
 MILLIARCSEC_PER_RADIAN = 1000 * ARCSEC_PER_RADIAN
 DAYS_PER_YEAR = 365.25
@@ -40,14 +41,14 @@ def moved_to_epoch(gaia: Table, mjd: float) -> tuple[NDArray[np.float64], NDArra
     return directions(moved)
 
 
-def julian_year(mjd: float) -> float:
-    """Julian epoch of a modified Julian date."""
-    return 2000.0 + (mjd - 51544.5) / DAYS_PER_YEAR
+def julian_year(mjd: ArrayLike) -> NDArray[np.float64]:
+    """Julian epoch of modified Julian dates."""
+    return 2000.0 + (np.asarray(mjd, dtype=np.float64) - 51544.5) / DAYS_PER_YEAR
 
 
 def earth_barycentric(mjd: ArrayLike) -> NDArray[np.float64]:
     """Barycentric position of the Earth [..., 3], au, ICRS axes, at UTC ``mjd``."""
-    _, barycentric = erfa.epv00(2400000.5, np.asarray(mjd, dtype=np.float64) + TDB_MINUS_UTC_DAYS)
+    _, barycentric = erfa.epv00(JD_MINUS_MJD, np.asarray(mjd, dtype=np.float64) + TDB_MINUS_UTC_DAYS)
     return barycentric["p"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from zsds.astrometry.sphere import ARCSEC_PER_RADIAN, unit_vectors
+from zsds.core.sphere import angle_arcsec, chord, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,8 @@ def match_positions(
     Matches
     """
     first, second = (unit_vectors(np.atleast_1d(a), np.atleast_1d(b)) for a, b in ((ra1, dec1), (ra2, dec2)))
-    chord = 2 * np.sin(min(radius_arcsec / ARCSEC_PER_RADIAN, np.pi) / 2)
-    index, neighbour, distance = nearest(first, second, chord, one_to_one)
-    angle = 2 * np.arcsin(np.clip(distance / 2, 0, 1)) * ARCSEC_PER_RADIAN
-    return Matches(index, neighbour, angle)
+    index, neighbour, distance = nearest(first, second, chord(radius_arcsec), one_to_one)
+    return Matches(index, neighbour, angle_arcsec(distance))
 
 
 def nearest(

@@ -6,7 +6,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zsds.astrometry.fit import Fit
-from zsds.astrometry.sphere import project
+from zsds.core.sphere import project
 from zsds.core.tables import new_table
 
 

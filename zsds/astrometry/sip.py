@@ -7,7 +7,7 @@ from astropy.wcs import WCS, Sip
 from numpy.typing import NDArray
 
 from zsds.astrometry.polynomial import PlanePolynomial, design, exponents, fit_polynomial
-from zsds.astrometry.sphere import deproject, project
+from zsds.core.sphere import deproject, project
 
 Points = NDArray[np.float64]
 MAX_SIP_ORDER = 7

@@ -15,8 +15,8 @@ from zsds.astrometry.positions import nearest
 from zsds.astrometry.residuals import match_table, residual_metrics
 from zsds.astrometry.settings import AstrometrySettings
 from zsds.astrometry.sip import sip_wcs
-from zsds.astrometry.sphere import ARCSEC_PER_RADIAN, deproject, project
 from zsds.core.errors import UnusableData
+from zsds.core.sphere import ARCSEC_PER_RADIAN, deproject, project
 
 log = logging.getLogger(__name__)
 Points = NDArray[np.float64]

@@ -8,12 +8,13 @@ from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from zsds.core.sphere import angle_arcsec, chord, unit_vectors
+
 PS1_RADIUS_ARCSEC = 30.0
 GAIA_RADIUS_ARCSEC = 90.0
 REFERENCE_RADIUS_ARCSEC = 30.0
 GAIA_BRIGHT_MAG = 14.0
 N_PS1 = 3
-ARCSEC = np.pi / 180 / 3600
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ def match_catalogs(
 
 
 def _unit_vectors(ra_deg: ArrayLike, dec_deg: ArrayLike) -> NDArray[np.float64]:
-    ra, dec = np.radians(np.asarray(ra_deg, dtype=float)), np.radians(np.asarray(dec_deg, dtype=float))
-    vectors = np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    vectors = unit_vectors(ra_deg, dec_deg)
     return np.where(np.isfinite(vectors), vectors, 9.0)  # no position: far from everything
 
 
@@ -76,11 +76,11 @@ def nearest(sky: NDArray[np.float64], catalog: Table, radius_arcsec: float, k: i
         return Neighbours(row, distance)
     usable = np.flatnonzero(np.isfinite(np.asarray(catalog["ra"] + catalog["dec"], dtype=float)))
     tree = cKDTree(_unit_vectors(catalog["ra"][usable], catalog["dec"][usable]))
-    chord, index = tree.query(sky, k=k, distance_upper_bound=2 * np.sin(radius_arcsec * ARCSEC / 2))
-    chord, index = chord.reshape(len(sky), k), index.reshape(len(sky), k)
-    found = np.isfinite(chord)
+    apart, index = tree.query(sky, k=k, distance_upper_bound=chord(radius_arcsec))
+    apart, index = apart.reshape(len(sky), k), index.reshape(len(sky), k)
+    found = np.isfinite(apart)
     row[found] = usable[index[found]]
-    distance[found] = 2 * np.arcsin(chord[found] / 2) / ARCSEC
+    distance[found] = angle_arcsec(apart[found])
     return Neighbours(row, distance)
 
 
@@ -110,8 +110,7 @@ def _count(sky: NDArray, catalog: Table, radius_arcsec: float) -> NDArray[np.int
     if len(sky) == 0 or len(catalog) == 0:
         return np.zeros(len(sky), dtype=np.int64)
     tree = cKDTree(_unit_vectors(catalog["ra"], catalog["dec"]))
-    reach = 2 * np.sin(radius_arcsec * ARCSEC / 2)
-    return np.asarray(tree.query_ball_point(sky, reach, return_length=True), dtype=np.int64)
+    return np.asarray(tree.query_ball_point(sky, chord(radius_arcsec), return_length=True), dtype=np.int64)
 
 
 def _add_gaia(matched: Table, sky: NDArray, gaia: Table) -> None:

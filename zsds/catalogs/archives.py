@@ -16,10 +16,10 @@ import numpy as np
 from astropy.table import Table
 from astropy_healpix import HEALPix
 
-from zsds.astrometry.sphere import unit_vectors
 from zsds.catalogs.mapping import description, to_declared
 from zsds.catalogs.store import HEALPIX, ORDER, CatalogStore, pixels_near
 from zsds.core.errors import BadInput
+from zsds.core.sphere import angle_arcsec, separation_arcsec, unit_vectors
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 3
@@ -205,14 +205,13 @@ def _circle(pixel: int, order: int) -> tuple[float, float, float]:
     edge_lon, edge_lat = healpix.boundaries_lonlat([pixel], step=4)
     centre = unit_vectors(lon.to_value(u.deg)[0], lat.to_value(u.deg)[0])
     edge = unit_vectors(edge_lon.to_value(u.deg).ravel(), edge_lat.to_value(u.deg).ravel())
-    radius = np.degrees(2 * np.arcsin(np.linalg.norm(edge - centre, axis=1).max() / 2))
+    radius = angle_arcsec(np.linalg.norm(edge - centre, axis=1).max()) / 3600
     return float(lon.to_value(u.deg)[0]), float(lat.to_value(u.deg)[0]), float(radius * 1.02 + 1e-3)
 
 
 def _touches(pixel: int, ra: float, dec: float, radius_deg: float) -> bool:
     tile_ra, tile_dec, tile_radius = _circle(pixel, ORDER)
-    distance = np.linalg.norm(unit_vectors(ra, dec) - unit_vectors(tile_ra, tile_dec))
-    return bool(np.degrees(2 * np.arcsin(distance / 2)) <= radius_deg + tile_radius)
+    return bool(separation_arcsec(ra, dec, tile_ra, tile_dec) / 3600 <= radius_deg + tile_radius)
 
 
 def _mark(store: CatalogStore, kind: str, tile: int) -> Path:

@@ -11,7 +11,9 @@ from astropy.table import Table
 from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 
+from zsds.astrometry.epoch import julian_year
 from zsds.core.errors import BadInput
+from zsds.core.ids import JD_MINUS_MJD
 from zsds.core.tables import columns, new_table
 from zsds.resources import resource
 
@@ -108,12 +110,12 @@ def _combined(parts: list[NDArray[Any]], rule: Mapping[str, Any]) -> NDArray[Any
     if "difference" in rule:
         return parts[0] - parts[1]
     if "mjd" in rule:
-        return 2000.0 + (parts[0] - 51544.5) / 365.25
+        return julian_year(parts[0])
     if "ab_mag" in rule:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(parts[0] > 0, 31.4 - 2.5 * np.log10(parts[0]), np.nan)
     if rule.get("jd"):
-        return np.where(parts[0] > 1e6, parts[0] - 2400000.5, parts[0])
+        return np.where(parts[0] > 1e6, parts[0] - JD_MINUS_MJD, parts[0])
     return parts[0]
 
 

@@ -8,12 +8,12 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from zsds.associate.kepler import GAUSS
 from zsds.catalogs.files import read_bytes
 from zsds.core.errors import BadInput
 from zsds.core.tables import new_table
 
 Lines = NDArray[np.uint8]
-GAUSS = 0.01720209895  # rad/d for 1 au
 MPCORB_WIDTH = 194
 COMET_WIDTH = 158
 

@@ -18,11 +18,11 @@ from astropy.table import Table
 from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 
-from zsds.astrometry.sphere import unit_vectors
 from zsds.catalogs.files import read_catalog
 from zsds.catalogs.mapping import KINDS, description, to_declared
 from zsds.catalogs.orbits import read_mpc
 from zsds.core.errors import BadInput
+from zsds.core.sphere import chord, unit_vectors
 from zsds.core.tables import columns, new_table
 
 ORDER = 6  # pixels of 0.92 degrees
@@ -130,7 +130,7 @@ class CatalogStore:
             raise BadInput(kind, "has no positions to search", "use the whole table")
         folder = self._folder(kind)
         centre = unit_vectors(ra, dec)
-        limit = 2 * np.sin(np.radians(min(radius_deg, 180.0)) / 2) + 1e-12  # inclusive in spite of rounding
+        limit = chord(3600 * radius_deg)
         found: list[Rows] = []
         for pixel in pixels_near(ra, dec, radius_deg):
             path = folder / f"Npix={pixel}.parquet"

@@ -14,7 +14,7 @@ from astropy_healpix.core import lonlat_to_healpix, neighbours
 from numpy.typing import ArrayLike, NDArray
 from sqlalchemy.engine import Connection
 
-from zsds.associate.objects import unit_vectors
+from zsds.core.sphere import directions, unit_vectors
 
 ORDER = 29
 NSIDE = 2**ORDER
@@ -112,11 +112,11 @@ def footprint_contains(corners: ArrayLike, ra: ArrayLike, dec: ArrayLike) -> NDA
     ndarray of bool [m, n]
     """
     corners = np.asarray(corners, dtype=float)
-    vertices = unit_vectors(corners[..., 0].ravel(), corners[..., 1].ravel()).reshape(*corners.shape[:2], 3)
+    vertices = unit_vectors(corners[..., 0], corners[..., 1])
     centre = vertices.mean(axis=1)
     normals = np.cross(vertices, np.roll(vertices, -1, axis=1))
     normals *= np.sign(np.einsum("mkc,mc->mk", normals, centre))[..., None]
-    points = unit_vectors(ra, dec)
+    points = unit_vectors(np.atleast_1d(ra), np.atleast_1d(dec))
     inside: NDArray[np.bool_] = (np.einsum("mkc,nc->mkn", normals, points) >= 0).all(axis=1)
     return inside & (np.einsum("mc,nc->mn", centre, points) > 0)
 
@@ -139,10 +139,9 @@ def footprint_cells(corners: ArrayLike, order: int = CELL_ORDER) -> NDArray[np.i
     u, v = np.meshgrid(np.arange(-n, n + 1) * step, np.arange(-n, n + 1) * step)
     points = centre + u.reshape(-1, 1) * east + v.reshape(-1, 1) * north
     grown = _grown(vertices, centre, 2 * step)
-    points /= np.linalg.norm(points, axis=1)[:, None]
-    lon, lat = np.degrees(np.arctan2(points[:, 1], points[:, 0])), np.degrees(np.arcsin(points[:, 2]))
-    chosen = footprint_contains(grown[None], lon % 360, lat)[0]
-    lon = np.concatenate([lon[chosen] % 360, corners[:, 0]])
+    lon, lat = directions(points)
+    chosen = footprint_contains(grown[None], lon, lat)[0]
+    lon = np.concatenate([lon[chosen], corners[:, 0]])
     lat = np.concatenate([lat[chosen], corners[:, 1]])
     return np.unique(healpix_index(lon, lat, order))
 
@@ -151,9 +150,4 @@ def _grown(vertices: NDArray[np.float64], centre: NDArray[np.float64], margin: f
     """Corners (degrees) moved away from the centre, so that every edge moves out by the margin or more."""
     away = vertices - (vertices @ centre)[:, None] * centre
     inner = np.linalg.norm((away + np.roll(away, -1, axis=0)) / 2, axis=1).min()
-    scaled = centre + away * (1 + margin / max(inner, 1e-9))
-    scaled /= np.linalg.norm(scaled, axis=1)[:, None]
-    return np.stack(
-        [np.degrees(np.arctan2(scaled[:, 1], scaled[:, 0])) % 360, np.degrees(np.arcsin(scaled[:, 2]))],
-        axis=1,
-    )
+    return np.stack(directions(centre + away * (1 + margin / max(inner, 1e-9))), axis=1)

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import sep
-from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
+from zsds.core.sphere import pixel_scale_arcsec
 from zsds.extract.noise import unusable_pixels, variance_slope
 from zsds.kernels.stats import grow_above
 
@@ -112,7 +112,7 @@ def mesh_size(exposure: Exposure, settings: BackgroundSettings) -> tuple[int, in
     """
     pixels = settings.mesh_pixels
     if exposure.wcs is not None:
-        scale = 3600 * float(np.mean(proj_plane_pixel_scales(exposure.wcs)))
+        scale = pixel_scale_arcsec(exposure.wcs)
         pixels = round(settings.mesh_arcsec / scale) if scale > 0 else pixels
     cells = [max(1, round(n / np.clip(pixels, 8, max(8, n // 3)))) for n in exposure.shape]
     return -(-exposure.shape[0] // cells[0]), -(-exposure.shape[1] // cells[1])

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from zsds.core.errors import BadInput
 from zsds.core.exposure import Exposure, Info, ZeroPoint
 from zsds.core.ids import JD_MINUS_MJD, QuadrantId, night_id, processing_id
+from zsds.core.sphere import pixel_scale_arcsec
 
 Cards = Mapping[str, Any]  # keyword -> value, or (value, comment)
 SOFTWARE_CARD = "PROV"
@@ -110,8 +110,7 @@ def wcs_cards(wcs: WCS) -> fits.Header:
     for keyword in ("DATE-OBS", "MJD-OBS", "MJDREF", "DATEREF", "TIMESYS"):
         header.remove(keyword, ignore_missing=True)
     if wcs.has_celestial:
-        scale = float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs.celestial)))) * 3600
-        header["PIXSCALE"] = (scale, "[arcsec] mean pixel scale")
+        header["PIXSCALE"] = (pixel_scale_arcsec(wcs), "[arcsec] mean pixel scale")
     return header
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from astropy.time import Time
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from zsds.associate.objects import RADIUS_ARCSEC, Association, associate_objects, separation_arcsec
-from zsds.core.ids import JD_MINUS_MJD
+from zsds.associate.objects import RADIUS_ARCSEC, Association, associate_objects
+from zsds.core.ids import JD_MINUS_MJD, file_time
+from zsds.core.sphere import separation_arcsec
 from zsds.db.history import save_detections
 from zsds.db.objects import (
     add_objects,
@@ -97,7 +97,7 @@ def name_candidates(
 
     New objects are stored, detections are not; see `name_exposure`.
     """
-    year = int(Time(float(np.min(candidates["jd"])) - JD_MINUS_MJD, format="mjd").datetime.year)
+    year = int(file_time(float(np.min(candidates["jd"])) - JD_MINUS_MJD)[:4])
     lock_names(connection, year)
     moving = np.array([bool(designation) for designation in designations])
     names = _kept_names(connection, candidates, moving, settings.radius_arcsec)

@@ -10,8 +10,9 @@ from astropy.table import Table
 
 from zsds.alerts import ReferenceFacts, build_packet, candidate_records, exposure_facts
 from zsds.core.exposure import Exposure, ZeroPoint
-from zsds.core.ids import object_name
+from zsds.core.ids import file_time, object_name
 from zsds.core.settings import parse_overrides, with_values
+from zsds.core.sphere import pixel_scale_arcsec
 from zsds.core.tables import new_table
 from zsds.io.calibrated import Known, read_calibrated
 from zsds.io.files import write_bytes
@@ -99,10 +100,10 @@ def _packets(pair: PairResult) -> list[Any]:
         ReferenceFacts(0, old.start_mjd, old.start_mjd + old.exposure_s / 86400, 1),
         result.limiting_mag,
     )
-    year = 1858 + int((info.start_mjd + 320.5) / 365.25)
+    year = int(file_time(info.start_mjd)[:4])
     stamps = cut_candidates(pair.science, result)
     near = Neighbours(new_table("gaia"), new_table("ps1"), _on_sky(pair), Table(_NO_BODIES))
-    scale = float(np.sqrt(np.abs(np.linalg.det(pair.science.wcs.pixel_scale_matrix)))) * 3600
+    scale = pixel_scale_arcsec(pair.science.wcs)
     rows = candidate_records(match_neighbours(found, near, info.mid_mjd, scale), facts)
     return [
         build_packet(row, object_name(i, year), (), None, stamps[int(row["candid"])])

@@ -7,6 +7,7 @@ from astropy.table import Table, hstack
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from zsds.core.sphere import ARCSEC_PER_RADIAN, unit_vectors
 from zsds.sim.sky import tangent_offset
 
 REQUIRED = ("time", "ccd", "quadrant", "ra", "dec", "is_positive")
@@ -178,9 +179,8 @@ def _channel(row: Table.Row) -> tuple[str, int, int]:
 
 def _plane(table: Table, signed: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Unit vectors in arcseconds with the sign as a fourth axis that keeps opposite signs apart."""
-    ra, dec = np.radians(np.asarray(table["ra"])), np.radians(np.asarray(table["dec"]))
-    unit = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
-    return np.column_stack([unit * 206264.806247, np.where(signed, 1e6, -1e6)])
+    unit = unit_vectors(table["ra"], table["dec"])
+    return np.column_stack([unit * ARCSEC_PER_RADIAN, np.where(signed, 1e6, -1e6)])
 
 
 def _nearest(alerts: Table, changes: Table, radius_arcsec: float) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
+from zsds.core.sphere import deproject, project
 from zsds.core.tables import new_table
 
 EPOCH_MJD = 57388.5  # 2016.0, the epoch of the stars' positions
@@ -92,12 +93,7 @@ def offset_position(
     north_deg: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sky position at tangent-plane (gnomonic) offsets from (ra, dec), all in degrees."""
-    xi, eta = np.radians(east_deg), np.radians(north_deg)
-    phi = np.radians(dec)
-    depth = np.cos(phi) - eta * np.sin(phi)
-    new_ra = np.degrees(np.arctan2(xi, depth)) + ra
-    new_dec = np.degrees(np.arctan2(np.sin(phi) + eta * np.cos(phi), np.hypot(xi, depth)))
-    return np.mod(new_ra, 360.0), new_dec
+    return deproject(3600 * np.stack(np.broadcast_arrays(east_deg, north_deg), axis=-1), ra, dec)
 
 
 def tangent_offset(
@@ -107,13 +103,8 @@ def tangent_offset(
 
     NaN for positions in the other hemisphere.
     """
-    turn = np.radians(np.asarray(other_ra, dtype=np.float64) - ra)
-    phi, delta = np.radians(dec), np.radians(np.asarray(other_dec, dtype=np.float64))
-    depth = np.sin(phi) * np.sin(delta) + np.cos(phi) * np.cos(delta) * np.cos(turn)
-    depth = np.where(depth > 0, depth, np.nan)
-    east = np.cos(delta) * np.sin(turn) / depth
-    north = (np.cos(phi) * np.sin(delta) - np.sin(phi) * np.cos(delta) * np.cos(turn)) / depth
-    return np.degrees(east), np.degrees(north)
+    east, north = np.moveaxis(project(other_ra, other_dec, ra, dec) / 3600, -1, 0)
+    return east, north
 
 
 def make_sky(

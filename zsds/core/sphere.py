@@ -1,6 +1,7 @@
-"""Directions on the sky as unit vectors, and their gnomonic projection."""
+"""Directions on the sky as unit vectors: angles between them, and their gnomonic projection."""
 
 import numpy as np
+from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
 ARCSEC_PER_RADIAN = 206264.80624709636
@@ -10,6 +11,25 @@ def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
     """Unit vectors [..., 3] of directions in degrees."""
     ra, dec = np.radians(np.asarray(ra, dtype=np.float64)), np.radians(np.asarray(dec, dtype=np.float64))
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def chord(angle_arcsec: float) -> float:
+    """Distance of two unit vectors at an angle, with their rounding allowed for (0.02 mas): inclusive."""
+    return 2 * float(np.sin(min(angle_arcsec / ARCSEC_PER_RADIAN, np.pi) / 2)) + 1e-10
+
+
+def angle_arcsec(distance: ArrayLike) -> NDArray[np.float64]:
+    """Angle between unit vectors at a distance; exact also for tiny angles."""
+    half = np.clip(np.asarray(distance, dtype=np.float64) / 2, 0, 1)
+    angle: NDArray[np.float64] = 2 * np.arcsin(half) * ARCSEC_PER_RADIAN
+    return angle
+
+
+def separation_arcsec(
+    ra: ArrayLike, dec: ArrayLike, other_ra: ArrayLike, other_dec: ArrayLike
+) -> NDArray[np.float64]:
+    """Angle between directions and others, all in degrees."""
+    return angle_arcsec(np.linalg.norm(unit_vectors(ra, dec) - unit_vectors(other_ra, other_dec), axis=-1))
 
 
 def directions(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -47,3 +67,8 @@ def deproject(
     east, north, radial = local_axes(ra0, dec0)
     plane = plane / ARCSEC_PER_RADIAN
     return directions(radial + plane[..., :1] * east + plane[..., 1:] * north)
+
+
+def pixel_scale_arcsec(wcs: WCS) -> float:
+    """Side of a square as large as a pixel, arcsec, distortion left aside."""
+    return 3600 * float(np.sqrt(np.abs(np.linalg.det(wcs.celestial.pixel_scale_matrix))))
