@@ -33,7 +33,8 @@ def flags_of(found: Mapping[str, Any], settings: CandidateSettings) -> Flag:
         Flag.STAR_RESIDUAL: abs(found["flux"]) < settings.min_star_fraction * found["star_flux"],
         Flag.DIPOLE: _is_dipole(found, settings),
         Flag.TRAIL: _is_trail(found, settings),
-        Flag.COSMIC_RAY: found["sharp_sigma"] > settings.cosmic_ray_sigma,
+        Flag.COSMIC_RAY: found["sharp_sigma"] > settings.cosmic_ray_sigma
+        or (found["core_excess"] > settings.core_sigma and not _is_trail(found, settings)),
         Flag.BLENDED: found["nblend"] > 1,
         Flag.FIT_FAILED: not sign * found["flux"] > 0 or found["fit_shift"] > SHIFT_LIMIT,
         Flag.LOW_SNR: sign * found["snr"] < settings.min_snr,
