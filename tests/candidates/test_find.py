@@ -361,7 +361,31 @@ def test_stars_at_any_subpixel_offset_are_not_cosmic_rays():
     for snr in (8, 40, 1000):
         signal, _ = starfield(snr, seed=snr)
         table = find_candidates(*subtraction(signal))
-        assert not any(has(row, CandidateFlag.COSMIC_RAY | CandidateFlag.NARROW) for row in table)
+        stars = table[np.abs(table["snr"]) > 6.5]  # below, peaks of the noise come in
+        assert len(stars) > 100
+        assert not any(has(row, CandidateFlag.COSMIC_RAY | CandidateFlag.NARROW) for row in stars)
+
+
+@pytest.mark.parametrize("heights", [(150, 0), (110, 110), (150, 60)])
+def test_faint_rays_that_the_mask_misses_are_told_from_stars(heights):
+    """Two touching pixels of some ten sigma, alone in a noisy image."""
+    signal = blank()
+    signal[50, 60], signal[50, 61] = heights
+    found = only(signal)
+    assert found["ray_gain"] > 0
+    assert has(found, CandidateFlag.COSMIC_RAY)
+
+
+def test_neighbours_of_a_masked_ray_are_not_alerts():
+    signal = blank()
+    draw(signal, 60, 50, 1000)
+    difference, science, *_ = subtraction(signal)
+    mask = difference.exposure.mask.copy()
+    mask[51, 62] |= np.uint32(Mask.COSMIC_RAY)
+    difference = replace(difference, exposure=replace(difference.exposure, mask=mask))
+    found = find_candidates(difference, science)[0]
+    assert has(found, CandidateFlag.COSMIC_RAY)
+    assert not found["is_alert"]
 
 
 def test_transient_on_a_bright_smooth_galaxy_is_kept():

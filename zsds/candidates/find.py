@@ -25,11 +25,11 @@ from zsds.candidates.measure import (
     Shape,
     measure_aperture,
     measure_core,
-    measure_excess,
     measure_shape,
     measure_sharpness,
     measure_spread,
     psf_fwhm,
+    ray_gain,
     star_likeness,
 )
 from zsds.candidates.peaks import Peaks, find_peaks
@@ -133,7 +133,7 @@ def _measure(field: Field, peaks: Peaks, i: int, sky: float, host: float, fwhm: 
         "fit_pixels": fit.n_pixels,
         "spread": spread,
         "spread_err": spread_err,
-        "core_excess": measure_excess(patch, fit, sign),
+        "ray_gain": ray_gain(patch, fit, sign),
         "star_flux": _star_flux(field, science_stamp, row, col),
         "light": _light(field, fit.stamp, row, col, fit.flux),
         **_sharpness(field, science_stamp, row, col, sign, host),
@@ -333,6 +333,8 @@ def _surroundings(field: Field, row: int, col: int) -> Flag:
         flags |= Flag.GHOST
     if field.bad[row, col]:
         flags |= Flag.DEFECT_CORE
+    if (_window(field.mask, row, col, 2) & np.uint32(Mask.COSMIC_RAY)).any():
+        flags |= Flag.COSMIC_RAY
     near = _window(field.mask, row, col, int(field.settings.saturated_reach))
     if (near & np.uint32(Mask.SATURATED | Mask.BLEED)).any():
         flags |= Flag.NEAR_SATURATED

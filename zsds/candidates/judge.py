@@ -34,7 +34,7 @@ def flags_of(found: Mapping[str, Any], settings: CandidateSettings) -> Flag:
         Flag.DIPOLE: _is_dipole(found, settings),
         Flag.TRAIL: _is_trail(found, settings),
         Flag.COSMIC_RAY: found["sharp_sigma"] > settings.cosmic_ray_sigma
-        or (found["core_excess"] > settings.core_sigma and not _is_trail(found, settings)),
+        or found["ray_gain"] > settings.max_ray_gain,
         Flag.BLENDED: found["nblend"] > 1,
         Flag.FIT_FAILED: not sign * found["flux"] > 0 or found["fit_shift"] > SHIFT_LIMIT,
         Flag.LOW_SNR: sign * found["snr"] < settings.min_snr,

@@ -12,7 +12,7 @@ from zsds.kernels.features import aperture_sums, core_counts, window_moments
 FWHM_PER_SIGMA = 2.3548200450309493
 BLUR = np.array([1.0, 2.0, 1.0]) / 4  # widens the PSF by 0.7 pixels for the test of shape
 SHAPE_FLOOR = 0.15  # of the step to the widened PSF: no PSF model is better known
-EXCESS_FLOOR = 0.1  # relative error of the PSF model in its core that an excess is measured against
+CORE_ERROR = 0.1  # relative error that the core of a PSF model may have
 
 
 def psf_fwhm(psf: PsfModel, x: float, y: float) -> float:
@@ -145,22 +145,27 @@ def measure_core(patch: Patch, sign: int) -> Core:
     return Core(*found)
 
 
-def measure_excess(patch: Patch, fit: PointFit, sign: int) -> float:
-    """Largest excess over the PSF of one pixel, or of two that touch, in the central 5 x 5, in sigma.
+def ray_gain(patch: Patch, fit: PointFit, sign: int) -> float:
+    """Chi-square of the PSF minus that of two touching pixels of any height, over the central 5 x 5.
 
-    What is sharper than any star leaves its peak behind when the PSF is subtracted: a pixel k sigma high is
-    matched by a PSF of about k/2 sigma, and most of it remains. A part `EXCESS_FLOOR` of the model counts as
-    its own error. NaN where a pixel of the core is bad.
+    A cosmic ray too faint for the mask is a few sharp pixels, which the PSF fits worse than they fit
+    themselves; for a star it is the other way round by far. A part `CORE_ERROR` of the model counts as its
+    own error. Bad pixels do not count.
     """
-    m, r = patch.half, 2
-    core = (slice(m - r, m + r + 1), slice(m - r, m + r + 1))
-    if patch.bad[core].any():
-        return float("nan")
+    m = patch.half
+    core = (slice(m - 2, m + 3), slice(m - 2, m + 3))
     model = fit.flux * fit.stamp[core]
-    noise = np.sqrt(patch.variance[core] + (EXCESS_FLOOR * model) ** 2)
-    z = sign * (patch.data[core] - model) / noise
-    pairs = (z[1:] + z[:-1], z[:, 1:] + z[:, :-1], z[1:, 1:] + z[:-1, :-1], z[1:, :-1] + z[:-1, 1:])
-    return float(max(z.max(), *(pair.max() / np.sqrt(2) for pair in pairs)))
+    weight = np.where(patch.bad[core], 0.0, 1 / (patch.variance[core] + (CORE_ERROR * model) ** 2))
+    signal = np.maximum(sign * patch.data[core], 0.0) ** 2 * weight
+    pairs = (
+        signal[1:] + signal[:-1],
+        signal[:, 1:] + signal[:, :-1],
+        signal[1:, 1:] + signal[:-1, :-1],
+        signal[1:, :-1] + signal[:-1, 1:],
+    )
+    point = float(((patch.data[core] - model) ** 2 * weight).sum())
+    ray = float((patch.data[core] ** 2 * weight).sum()) - max(float(pair.max()) for pair in pairs)
+    return point - ray
 
 
 @dataclass(frozen=True)

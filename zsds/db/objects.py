@@ -1,6 +1,6 @@
 """Objects and their names, and the outbox of packets."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,33 @@ def add_packets(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
     """
     published = set(_published(connection, [row["candid"] for row in rows]))
     put(connection, packets, [{**row, "published": row["candid"] in published} for row in rows], ["candid"])
+
+
+def withdraw_packets(connection: Connection, pids: Sequence[int], kept: Collection[int]) -> list[str]:
+    """Take packets of quadrants done again out of the outbox, but for those to keep and those that went out.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.engine.Connection
+        The transaction that saves the new detections, before it does.
+    pids : sequence of int
+        Processing ids of the quadrants.
+    kept : collection of int
+        Candids that are packets again.
+
+    Returns
+    -------
+    list of str
+        Paths of the packets withdrawn, relative to the archive.
+    """
+    gone: dict[int, str] = {}
+    for part in in_parts(pids):
+        here = sa.and_(detections.c.pid.in_(part), packets.c.published.is_(False))
+        query = sa.select(packets.c.candid, packets.c.path).join(detections).where(here)
+        gone |= {row.candid: row.path for row in connection.execute(query) if row.candid not in kept}
+    for part in in_parts(list(gone)):
+        connection.execute(packets.delete().where(packets.c.candid.in_(part)))
+    return list(gone.values())
 
 
 def _published(connection: Connection, candids: Sequence[int]) -> list[int]:

@@ -10,7 +10,7 @@ from zsds.alerts import candidate_records
 from zsds.core.ids import QuadrantId
 from zsds.core.tables import new_table
 from zsds.db.history import Coverage, save_coverage
-from zsds.db.objects import add_packets
+from zsds.db.objects import add_packets, withdraw_packets
 from zsds.pipeline.naming import NamingSettings, name_exposure
 from zsds.runner.archive import Archive
 
@@ -40,11 +40,15 @@ def name_quadrants(archive: Archive, quadrants: Sequence[QuadrantId]) -> dict[Qu
     settings = NamingSettings(prefix=archive.camera.object_prefix)
     counts = dict.fromkeys(quadrants, 0)
     with archive.database.write() as connection:
+        pids = [coverage.pid for coverage in coverages]
+        withdrawn = withdraw_packets(connection, pids, {candid for candid, wanted in alert.items() if wanted})
         named = name_exposure(connection, vstack(tables), designations, settings, records)
         for coverage in coverages:
             save_coverage(connection, coverage)
         packets = [row for row in named if alert[int(row["candid"])]]
         add_packets(connection, [_packet(archive, row, quadrants[0].night) for row in packets])
+    for path in withdrawn:
+        (archive.store.root / path).unlink(missing_ok=True)
     by_pid = {coverage.pid: QuadrantId.parse(coverage.unit) for coverage in coverages}
     for row in packets:
         counts[by_pid[int(row["pid"])]] += 1

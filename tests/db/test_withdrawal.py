@@ -1,0 +1,58 @@
+"""Packets of a quadrant done again leave the outbox, but not those that went out already."""
+
+import numpy as np
+import pytest
+
+from zsds.core.tables import new_table
+from zsds.db import create_database
+from zsds.db.objects import add_packets, mark_published, packets_of, withdraw_packets
+from zsds.pipeline.naming import NamingSettings, name_exposure
+
+PID = 739260763115
+
+
+@pytest.fixture
+def database(tmp_path):
+    return create_database(f"sqlite:///{tmp_path}/zsds.sqlite")
+
+
+def detections(n):
+    table = new_table("detections", n)
+    table["candid"][:] = PID * 10**6 + 15000 + np.arange(n)
+    table["pid"][:] = PID
+    table["jd"][:] = 2458493.76
+    table["ra"][:], table["dec"][:] = 150 + 0.01 * np.arange(n), 20.0
+    table["snr"][:] = 10
+    return table
+
+
+def test_only_unpublished_packets_that_are_gone_are_withdrawn(database):
+    with database.write() as connection:
+        named = name_exposure(connection, detections(4), [""] * 4, NamingSettings())
+        rows = [
+            {
+                "candid": int(row["candid"]),
+                "object_id": str(row["object_id"]),
+                "night": "20190110",
+                "program_id": 1,
+                "path": f"alerts/{row['candid']}.avro",
+            }
+            for row in named
+        ]
+        add_packets(connection, rows)
+        first, second, third, fourth = (row["candid"] for row in rows)
+        mark_published(connection, [second])
+        gone = withdraw_packets(connection, [PID], {first})
+    assert sorted(gone) == [f"alerts/{third}.avro", f"alerts/{fourth}.avro"]
+    with database.read() as connection:
+        assert [row["candid"] for row in packets_of(connection, "20190110")] == [first, second]
+
+
+def test_other_quadrants_keep_theirs(database):
+    with database.write() as connection:
+        named = name_exposure(connection, detections(1), [""], NamingSettings())
+        candid = int(named["candid"][0])
+        row = {"candid": candid, "object_id": str(named["object_id"][0]), "night": "20190110"}
+        add_packets(connection, [{**row, "program_id": 1, "path": "a.avro"}])
+        assert withdraw_packets(connection, [PID + 1], set()) == []
+        assert withdraw_packets(connection, [], set()) == []
