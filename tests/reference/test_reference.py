@@ -6,7 +6,7 @@ import pytest
 from tests.subtract.sky import Stars, add_star, frozen, make_exposure, make_stars, make_wcs
 from zsds.core.errors import UnusableData
 from zsds.core.flags import Mask
-from zsds.core.psf import GaussianPsf
+from zsds.core.psf import GaussianPsf, effective_fwhm
 from zsds.pipeline.reference import ReferencePipelineSettings, make_reference, point_source_depth
 from zsds.reference import (
     Reference,
@@ -17,7 +17,6 @@ from zsds.reference import (
     select_epochs,
 )
 from zsds.reference.mapping import finer_wcs, map_pixels, tangent_wcs
-from zsds.reference.psf import effective_fwhm
 
 SHAPE = (210, 250)
 FEW = ReferenceSettings(min_epochs=2, strip_rows=100)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zsds.alerts.stamps import STAMP_SIZE, open_stamp
 from zsds.core.ids import JD_MINUS_MJD
 from zsds.core.packet import AlertPacket, AlertPoint
+from zsds.core.robust import mad_width
 
 BAND_NAMES = {1: "g", 2: "r", 3: "i"}
 BAND_COLOURS = {1: "#2a9d3a", 2: "#d1352b", 3: "#b8860b"}
@@ -116,9 +117,9 @@ def _noise(stamps: dict[str, NDArray[np.float32] | None]) -> float:
     for name in ("Difference", "Science"):
         pixels = stamps[name]
         if pixels is not None and np.isfinite(pixels).any():
-            spread = 1.4826 * np.nanmedian(np.abs(pixels - np.nanmedian(pixels)))
+            spread = mad_width(pixels)
             if spread > 0:
-                return float(spread)
+                return spread
     return 1.0
 
 

@@ -6,6 +6,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zsds.astrometry.fit import Fit
+from zsds.core.robust import mad_width
 from zsds.core.sphere import project
 from zsds.core.tables import new_table
 
@@ -78,4 +79,4 @@ def residual_metrics(matches: Table, shape: tuple[int, int]) -> dict[str, float]
 def _scatter(group: Table) -> float:
     """Robust scatter per axis about zero, arcsec."""
     both = np.concatenate([group["residual_ra"], group["residual_dec"]])
-    return float(1.4826 * np.median(np.abs(both)))
+    return mad_width(both, 0.0)

@@ -16,6 +16,8 @@ from zsds.astrometry.residuals import match_table, residual_metrics
 from zsds.astrometry.settings import AstrometrySettings
 from zsds.astrometry.sip import sip_wcs
 from zsds.core.errors import UnusableData
+from zsds.core.psf import FWHM_PER_SIGMA
+from zsds.core.robust import mad_width
 from zsds.core.sphere import ARCSEC_PER_RADIAN, deproject, project
 
 log = logging.getLogger(__name__)
@@ -204,7 +206,9 @@ def _centroid_errors(stars: Table, settings: AstrometrySettings) -> NDArray[np.f
         fwhm = np.where(measured > 0, measured, typical)
     noise = np.full(len(stars), 0.1 * settings.fwhm_px)
     if "flux_err" in stars.colnames:
-        noise = fwhm / 2.355 * np.asarray(stars["flux_err"], float) / np.asarray(stars["flux"], float)
+        noise = (
+            fwhm / FWHM_PER_SIGMA * np.asarray(stars["flux_err"], float) / np.asarray(stars["flux"], float)
+        )
     errors = np.where(np.isfinite(errors) & (errors > 0), errors, noise)
     return np.where(np.isfinite(errors), np.maximum(errors, 0.002), 1.0)
 
@@ -301,7 +305,7 @@ def _result(
     used = matches[matches["used"]]
     residuals = np.stack([used["residual_ra"], used["residual_dec"]], axis=1).astype(np.float64)
     median = np.median(residuals, axis=0)
-    rms = 1.4826 * np.median(np.abs(residuals - median), axis=0)
+    rms = [mad_width(axis) for axis in residuals.T]
     shift, rotation, ratio = _change(field_, pattern, fit)
     metrics = residual_metrics(matches, field_.shape)
     metrics |= {"jitter": fit.jitter, "expected_by_chance": pattern.expected, "uneven_cells": pattern.uneven}
@@ -311,8 +315,7 @@ def _result(
         wcs,
         matches,
         len(used),
-        float(rms[0]),
-        float(rms[1]),
+        *rms,
         float(median[0]),
         float(median[1]),
         shift,

@@ -10,7 +10,8 @@ from zsds.core.difference import Difference
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask
-from zsds.core.psf import PsfModel
+from zsds.core.psf import PsfModel, noise_pixels
+from zsds.core.robust import mad_width
 from zsds.core.units import magnitude
 
 SOFT_DEFECTS = Mask.GHOST | Mask.HALO  # raise the background, but the pixels still measure
@@ -74,7 +75,7 @@ def limiting_magnitude(difference: Difference, zero_point: float, n_sigma: float
     variance = variance[np.isfinite(variance) & (variance > 0)]
     if variance.size == 0:
         raise UnusableData("the difference image has no usable pixel")
-    flux_err = np.sqrt(np.median(variance) / (psf.at(nx / 2, ny / 2).astype(float) ** 2).sum())
+    flux_err = np.sqrt(np.median(variance) * noise_pixels(psf.at(nx / 2, ny / 2)))
     return float(magnitude(n_sigma * flux_err, zero_point))
 
 
@@ -94,7 +95,7 @@ def make_field(
     bad |= ~np.isfinite(exposure.data)
     zero_point = science.zero_point.value if science.zero_point else np.nan
     sample = exposure.data[::NOISE_STRIDE, ::NOISE_STRIDE][~bad[::NOISE_STRIDE, ::NOISE_STRIDE]]
-    noise = 1.4826 * np.median(np.abs(sample - np.median(sample))) if sample.size else np.nan
+    noise = mad_width(sample)
     return Field(
         data=exposure.data,
         variance=exposure.variance,
@@ -107,7 +108,7 @@ def make_field(
         bad=bad,
         psf=psf,
         science_psf=science.psf or psf,
-        noise=float(noise),
+        noise=noise,
         zero_point=zero_point,
         limit_mag=limiting_magnitude(difference, zero_point) if sample.size else np.nan,
         gain=science.info.gain,

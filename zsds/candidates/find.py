@@ -28,7 +28,6 @@ from zsds.candidates.measure import (
     measure_shape,
     measure_sharpness,
     measure_spread,
-    psf_fwhm,
     ray_gain,
     star_likeness,
 )
@@ -39,6 +38,7 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
 from zsds.core.ids import candidate_id, processing_id
+from zsds.core.psf import FWHM_PER_SIGMA, effective_fwhm
 from zsds.core.tables import columns, new_table
 from zsds.core.units import magnitude, magnitude_error
 from zsds.kernels.features import ring_medians
@@ -104,7 +104,9 @@ def _rings(data: NDArray, bad: NDArray, peaks: Peaks, radii: tuple[float, float]
 def _widths(field: Field, peaks: Peaks) -> list[float]:
     """FWHM of the difference's PSF at each peak, to the nearest of a coarse grid."""
     cells = [(round(x / WIDTH_CELL), round(y / WIDTH_CELL)) for x, y in zip(peaks.x, peaks.y, strict=True)]
-    known = {cell: psf_fwhm(field.psf, cell[0] * WIDTH_CELL, cell[1] * WIDTH_CELL) for cell in set(cells)}
+    known = {
+        cell: effective_fwhm(field.psf.at(cell[0] * WIDTH_CELL, cell[1] * WIDTH_CELL)) for cell in set(cells)
+    }
     return [known[cell] for cell in cells]
 
 
@@ -286,7 +288,7 @@ def _try_trail(field: Field, peaks: Peaks, i: int, shape: Shape, fwhm: float, sk
     long_core = shape.major > 1.2 * shape.minor and shape.roundness_sigma > field.settings.elong_sigma
     if not (long_patch or long_core):
         return None
-    width = fwhm / 2.355
+    width = fwhm / FWHM_PER_SIGMA
     if long_patch:
         x, y, angle, length = peaks.patch_x[i], peaks.patch_y[i], peaks.angle[i], peaks.extent[i]
     else:

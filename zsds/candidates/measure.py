@@ -6,19 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds.candidates.fits import Patch, PointFit
-from zsds.core.psf import PsfModel
+from zsds.core.psf import FWHM_PER_SIGMA
 from zsds.kernels.features import aperture_sums, core_counts, window_moments
 
-FWHM_PER_SIGMA = 2.3548200450309493
 BLUR = np.array([1.0, 2.0, 1.0]) / 4  # widens the PSF by 0.7 pixels for the test of shape
 SHAPE_FLOOR = 0.15  # of the step to the widened PSF: no PSF model is better known
 CORE_ERROR = 0.1  # relative error that the core of a PSF model may have
-
-
-def psf_fwhm(psf: PsfModel, x: float, y: float) -> float:
-    """Width of the Gaussian with the noise-equivalent area (1 / sum P^2) of the PSF, pixels."""
-    stamp = psf.at(x, y).astype(np.float64)
-    return float(FWHM_PER_SIGMA / np.sqrt(4 * np.pi * (stamp**2).sum()))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask
+from zsds.core.psf import FWHM_PER_SIGMA
 from zsds.core.tables import new_table
 from zsds.extract.background import Background
 from zsds.extract.noise import unusable_pixels
@@ -19,7 +20,6 @@ from zsds.kernels.stats import flags_around
 
 log = logging.getLogger(__name__)
 
-SIGMA_TO_FWHM = 2.3548200450309493
 BRIGHT = Mask.SATURATED | Mask.BLEED | Mask.GHOST | Mask.HALO | Mask.EDGE | Mask.TRAIL | Mask.CROSSTALK
 RAISED = Mask.NOISY | Mask.LOW_RESPONSE
 NOT_SEARCHED = DEFECTS & ~BRIGHT  # such pixels hold no light of the sky
@@ -101,7 +101,7 @@ def measure_fwhm(data: NDArray[np.float32], noise: NDArray[np.float32], hidden: 
             )
         measured = stellar_size(size)
         sigma = float(np.clip(1 / np.sqrt(max(1 / measured**2 - 1 / sigma**2, 1e-3)), 0.5, 5.0))
-    return SIGMA_TO_FWHM * sigma
+    return FWHM_PER_SIGMA * sigma
 
 
 def is_spread(moments: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -138,7 +138,7 @@ def _sky_noise(exposure: Exposure, background: Background) -> NDArray[np.float32
 def _gaussian(fwhm: float) -> NDArray[np.float32]:
     half = int(np.clip(np.rint(0.9 * fwhm), 1, 7))
     offset = np.arange(-half, half + 1)
-    line = np.exp(-0.5 * (offset * SIGMA_TO_FWHM / fwhm) ** 2)
+    line = np.exp(-0.5 * (offset * FWHM_PER_SIGMA / fwhm) ** 2)
     return np.outer(line, line).astype(np.float32)
 
 

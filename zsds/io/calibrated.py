@@ -21,6 +21,7 @@ from zsds.core.errors import BadInput
 from zsds.core.exposure import Exposure, Info, ZeroPoint
 from zsds.core.flags import Mask
 from zsds.core.ids import JD_MINUS_MJD, QuadrantId, file_time
+from zsds.core.robust import mad_width
 from zsds.io.files import opened_fits
 from zsds.io.headers import read_zero_point
 from zsds.io.images import read_image, read_mask
@@ -195,7 +196,7 @@ def _sky_variance(electrons: NDArray[np.float32], path: Path) -> np.float32:
     pairs = pairs[np.isfinite(pairs)]
     if pairs.size == 0:
         raise BadInput(str(path), "too few pixels hold numbers", "use another image")
-    sigma = 1.4826 * float(np.median(np.abs(pairs - np.median(pairs)))) / math.sqrt(2)
+    sigma = mad_width(pairs) / math.sqrt(2)
     if sigma == 0:
         raise BadInput(str(path), "most pixels are equal: no sky noise can be measured", "use another image")
     return np.float32(sigma**2)

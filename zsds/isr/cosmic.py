@@ -7,12 +7,12 @@ import numpy as np
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask
+from zsds.core.psf import FWHM_PER_SIGMA
 from zsds.isr.settings import CosmicRaySettings
 from zsds.isr.sky import quick_sky
 from zsds.kernels.cosmic import find_sharp_pixels
 
 log = logging.getLogger(__name__)
-FWHM_PER_SIGMA = 2.3548200450309493
 
 
 def sharpest_ratio(psf_fwhm: float, narrowest: float = 1.0) -> float:

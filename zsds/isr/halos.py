@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask
+from zsds.core.robust import mad_width
 from zsds.isr.settings import HaloSettings
 from zsds.isr.sky import fill_holes
 from zsds.kernels.cells import cell_percentiles
@@ -98,8 +99,7 @@ def _sky_plane(exposure: Exposure) -> NDArray[np.float64]:
             break
         plane = np.linalg.lstsq(design[good], values[good], rcond=None)[0]
         residual = values - design @ plane
-        spread = 1.4826 * np.median(np.abs(residual[good] - np.median(residual[good])))
-        good = residual < np.median(residual[good]) + 2.5 * spread + 1e-6
+        good = residual < np.median(residual[good]) + 2.5 * mad_width(residual[good]) + 1e-6
     return plane
 
 

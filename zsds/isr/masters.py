@@ -13,6 +13,7 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure, Info
 from zsds.core.flags import Mask
 from zsds.core.raw import RawQuadrant
+from zsds.core.robust import mad_width
 from zsds.core.settings import settings_hash
 from zsds.isr.reduce import to_electrons
 from zsds.isr.settings import IsrSettings, MasterSettings
@@ -185,9 +186,7 @@ def _typical_scatter(stack: NDArray[np.float32]) -> float:
     """Robust noise of one frame from the difference of the first two; 0 if there is only one."""
     if len(stack) < 2:
         return 0.0
-    difference = (stack[1] - stack[0])[::4, ::4]
-    difference = difference - np.nanmedian(difference)
-    return 1.4826 * float(np.nanmedian(np.abs(difference))) / np.sqrt(2)
+    return mad_width((stack[1] - stack[0])[::4, ::4]) / np.sqrt(2)
 
 
 def _combine(

@@ -8,6 +8,7 @@ from scipy.ndimage import convolve1d
 
 from zsds.core.camera import Amplifier
 from zsds.core.errors import UnusableData
+from zsds.core.robust import mad_width
 from zsds.isr.settings import IsrSettings
 
 MEDIAN_EFFICIENCY = np.pi / 2  # variance of a median over that of a mean, Gaussian noise
@@ -75,8 +76,7 @@ def _row_levels(
     middle = np.nanmedian(columns, axis=1).astype(np.float64)
     middle[empty] = np.median(middle[~empty])
     residual = columns - middle[:, None]
-    noise = 1.4826 * float(np.nanmedian(np.abs(residual)))
-    noise = max(noise, 0.3)  # rounding to whole DN
+    noise = max(mad_width(residual, 0.0), 0.3)  # rounding to whole DN
     good = (np.abs(residual) <= clip * noise) & ~empty[:, None]
     n_good = good.sum(axis=1)
     level = middle + np.where(good, residual, 0).sum(axis=1) / np.maximum(n_good, 1)
@@ -119,4 +119,4 @@ def _running_median(level: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _spread(level: NDArray[np.float64]) -> float:
     """Robust scatter of neighbouring rows about each other."""
-    return 1.4826 * float(np.median(np.abs(np.diff(level)))) / np.sqrt(2) if level.size > 1 else 0.0
+    return mad_width(np.diff(level), 0.0) / np.sqrt(2) if level.size > 1 else 0.0

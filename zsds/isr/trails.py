@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask
+from zsds.core.robust import mad_width
 from zsds.isr.settings import TrailSettings
 from zsds.isr.sky import quick_sky
 from zsds.kernels.lines import bin_residual, line_profile, line_sums, mark_segment
@@ -158,7 +159,7 @@ def _best(residual: _Residual, step: int, settings: TrailSettings) -> Trail | No
     if not known.any():
         return None
     middle = float(np.median(sums[known]))
-    spread = 1.4826 * float(np.median(np.abs(sums[known] - middle)))
+    spread = mad_width(sums[known])
     significance = np.where(known, (sums - middle) / max(spread, 1e-3), -np.inf)
     half = sums.shape[1] // 2
     for _ in range(_TRIES):

@@ -10,7 +10,7 @@ from zsds.photometry.apertures import (
 )
 from zsds.photometry.star_flat import StarFlat, StarFlatSettings, fit_star_flat
 from zsds.photometry.stars import StarSettings, fit_stars
-from zsds.photometry.zero_point import ZeroPointSettings, fit_zero_point, limiting_magnitude, noise_pixels
+from zsds.photometry.zero_point import ZeroPointSettings, fit_zero_point, limiting_magnitude
 
 __all__ = [
     "DIAMETERS",
@@ -26,6 +26,5 @@ __all__ = [
     "limiting_magnitude",
     "measure_apertures",
     "measure_growth",
-    "noise_pixels",
     "psf_growth",
 ]

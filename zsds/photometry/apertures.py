@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
 from zsds.core.psf import PsfModel
+from zsds.core.robust import mad_width
 from zsds.core.tables import new_table
 from zsds.kernels.aperture import sum_apertures
 
@@ -133,10 +134,8 @@ def measure_growth(
     share, err = [], []
     for diameter in DIAMETERS:
         ratio = np.asarray(apertures[f"flux_{diameter}"])[chosen] / total[chosen]
-        middle = np.median(ratio)
-        width = 1.4826 * np.median(np.abs(ratio - middle))
-        share.append(middle)
-        err.append(1.2533 * width / np.sqrt(chosen.size))
+        share.append(np.median(ratio))
+        err.append(1.2533 * mad_width(ratio) / np.sqrt(chosen.size))
     return GrowthCurve(np.array(DIAMETERS, float), np.array(share), np.array(err), chosen.size)
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zsds.core.robust import mad_width
+
 
 @dataclass(frozen=True)
 class StarFlatSettings:
@@ -71,7 +73,7 @@ def fit_star_flat(
     settings = settings or StarFlatSettings()
     x, y, residual, err = (np.asarray(a, dtype=np.float64) for a in (x, y, residual, residual_err))
     good = np.isfinite(x + y + residual + err) & (err > 0)
-    before = _scatter(residual[good])
+    before = mad_width(residual[good]) if good.any() else 0.0
     if good.any():
         good &= np.abs(residual - np.median(residual[good])) < settings.clip_sigma * max(before, 1e-6) + 0.05
     x, y, residual, err = x[good], y[good], residual[good], err[good]
@@ -114,13 +116,9 @@ def _fit(basis, residual, weight, order, shape, before, settings) -> StarFlat:
         root = np.sqrt(weight[kept])
         solution = np.linalg.lstsq(basis[kept] * root[:, None], residual[kept] * root, rcond=None)[0]
         left = residual - basis @ solution
-        now = np.abs(left) < settings.clip_sigma * max(_scatter(left[kept]), 1e-6)
+        now = np.abs(left) < settings.clip_sigma * max(mad_width(left[kept]), 1e-6)
         if (now == kept).all():
             break
         kept = now
     solution[0] -= np.mean(basis[kept] @ solution)
-    return StarFlat(solution, order, shape, before, _scatter(left[kept]), int(kept.sum()))
-
-
-def _scatter(values: NDArray[np.float64]) -> float:
-    return float(1.4826 * np.median(np.abs(values - np.median(values)))) if values.size else 0.0
+    return StarFlat(solution, order, shape, before, mad_width(left[kept]), int(kept.sum()))

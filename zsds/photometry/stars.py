@@ -9,7 +9,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from zsds.core.exposure import Exposure
-from zsds.core.psf import PsfModel
+from zsds.core.psf import FWHM_PER_SIGMA, PsfModel
 from zsds.core.tables import new_table
 from zsds.extract.noise import SkyNoise, measure_sky_noise
 from zsds.kernels.psf_fit import measure_stars
@@ -133,4 +133,4 @@ def _table(
 
 def squared_width(model: PolynomialPsf) -> float:
     """Squared Gaussian-equivalent width of a PSF in the middle of its image, pixels squared."""
-    return float((model.fwhm() / 2.3548200450309493) ** 2)
+    return float((model.fwhm() / FWHM_PER_SIGMA) ** 2)

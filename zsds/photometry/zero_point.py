@@ -8,8 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure, ZeroPoint
-from zsds.core.psf import PsfModel
-from zsds.core.units import magnitude_error
+from zsds.core.psf import PsfModel, noise_pixels
+from zsds.core.robust import mad_width
+from zsds.core.units import magnitude, magnitude_error
 from zsds.extract.noise import measure_sky_noise
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def fit_zero_point(
     if n < settings.min_stars:
         raise UnusableData("too few calibrators", {"calibrators": n, "matched": flux.size})
     offset, err, colour = offset[good], err[good], colour[good]
-    spread = _width(colour)
+    spread = mad_width(colour)
     with_colour = n >= settings.min_stars_colour and spread >= settings.min_colour_range / 2
     fit = _clipped_fit(offset, err, colour, with_colour, settings)
     if fit.scatter > settings.max_scatter or fit.kept.sum() < settings.min_stars:
@@ -91,7 +92,7 @@ def fit_zero_point(
         rms=fit.scatter,
         n_stars=int(fit.kept.sum()),
         colour_median=float(np.median(kept)),
-        colour_rms=_width(kept),
+        colour_rms=mad_width(kept),
     )
 
 
@@ -107,7 +108,7 @@ def _clipped_fit(offset, err, colour, with_colour: bool, settings: ZeroPointSett
     """Alternate weighted fit, intrinsic scatter, and clipping until the kept stars no longer change."""
     default = settings.default_colour
     middle = np.median(offset - default * colour)
-    kept = np.abs(offset - default * colour - middle) < max(5 * _width(offset - default * colour), 0.05)
+    kept = np.abs(offset - default * colour - middle) < max(5 * mad_width(offset - default * colour), 0.05)
     intrinsic = 0.0
     for _ in range(settings.iterations):
         intrinsic = _intrinsic(offset, err, colour, kept, with_colour, settings)
@@ -119,7 +120,7 @@ def _clipped_fit(offset, err, colour, with_colour: bool, settings: ZeroPointSett
             break
         kept = now
     left = offset - solution[0] - solution[1] * colour
-    return _Fit(solution, covariance, _width(left[kept]), kept)
+    return _Fit(solution, covariance, mad_width(left[kept]), kept)
 
 
 def _weighted(offset, err, colour, kept, with_colour, intrinsic, settings):
@@ -157,16 +158,6 @@ def _intrinsic(offset, err, colour, kept, with_colour, settings) -> float:
     return (low + high) / 2
 
 
-def _width(values: NDArray[np.float64]) -> float:
-    """Robust standard deviation."""
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))
-
-
-def noise_pixels(psf: PsfModel, x: float, y: float) -> float:
-    """Effective number of pixels whose sky noise a PSF-fit flux holds: 1 / sum(P^2)."""
-    return float(1 / np.sum(psf.at(x, y).astype(np.float64) ** 2))
-
-
 def limiting_magnitude(
     exposure: Exposure, psf: PsfModel, zero_point: ZeroPoint, n_sigma: float = 5.0, cells: int = 4
 ) -> float:
@@ -192,8 +183,8 @@ def limiting_magnitude(
             part = noise.variance[rows[0] : rows[-1] + 1 : 3, columns[0] : columns[-1] + 1 : 3]
             usable = part[part > 0]
             if usable.size:
-                pixels = noise_pixels(psf, float(columns.mean()), float(rows.mean()))
+                pixels = noise_pixels(psf.at(float(columns.mean()), float(rows.mean())))
                 errors.append(np.sqrt(np.median(usable) * pixels))
     if not errors:
         raise UnusableData("no usable pixels for a limiting magnitude", {"pixels": exposure.data.size})
-    return float(zero_point.value - 2.5 * np.log10(n_sigma * np.median(errors)))
+    return float(magnitude(n_sigma * np.median(errors), zero_point.value))

@@ -13,6 +13,7 @@ from zsds.candidates import CandidateSettings
 from zsds.core.difference import SCORE_EDGES, Difference
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS
+from zsds.core.robust import central_width
 from zsds.subtract import SubtractSettings
 
 EMPTY_SKY = 0.3  # a pixel is empty where the smoothed template is below this part of the sky noise
@@ -162,18 +163,10 @@ def _metrics(difference: Difference, found: Table, score: NDArray[np.float32]) -
     middle = np.abs(score) < 4  # real sources are rare, and must not count
     return {
         "score_mean": float(score[middle].mean(dtype=np.float64)) if middle.any() else float("nan"),
-        "score_width": _width(score),
+        "score_width": central_width(score),
         "flux_scale": difference.flux_scale,
         "registration_px": float(np.hypot(difference.registration.dx_rms, difference.registration.dy_rms)),
         "n_candidates": len(found),
         "n_alerts": int(np.sum(found["is_alert"])),
         **difference.metrics,
     }
-
-
-def _width(score: NDArray[np.float32]) -> float:
-    """Half the distance between the 15.87th and 84.13th percentiles: 1 for a normal distribution."""
-    if score.size == 0:
-        return float("nan")
-    low, high = np.percentile(score, [15.8655, 84.1345])
-    return float(high - low) / 2

@@ -8,6 +8,8 @@ from astropy.wcs import WCS
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
+from zsds.core.psf import effective_fwhm, noise_pixels
+from zsds.core.units import magnitude
 from zsds.reference import (
     Reference,
     ReferenceSettings,
@@ -15,7 +17,6 @@ from zsds.reference import (
     build_reference,
     select_epochs,
 )
-from zsds.reference.psf import effective_fwhm
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def point_source_depth(exposure: Exposure) -> float:
     sample = sample[np.isfinite(sample) & (sample > 0)]
     if sample.size == 0:
         return float("nan")
-    noise = np.sqrt(float(np.percentile(sample, 30)) / float(np.sum(np.square(stamp, dtype=float))))
-    return float(exposure.zero_point.value - 2.5 * np.log10(5 * noise))
+    flux_err = np.sqrt(float(np.percentile(sample, 30)) * noise_pixels(stamp))
+    return float(magnitude(5 * flux_err, exposure.zero_point.value))
 
 
 def _fwhm(exposure: Exposure) -> float:

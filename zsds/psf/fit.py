@@ -10,7 +10,9 @@ from scipy.spatial import cKDTree
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
-from zsds.extract.detection import SIGMA_TO_FWHM, is_spread, stellar_size
+from zsds.core.psf import FWHM_PER_SIGMA
+from zsds.core.robust import mad_width
+from zsds.extract.detection import is_spread, stellar_size
 from zsds.extract.noise import SkyNoise, measure_sky_noise
 from zsds.kernels.shapes import weighted_moments
 from zsds.psf.model import PolynomialPsf, image_geometry, n_terms
@@ -132,7 +134,7 @@ def guess_fwhm(exposure: Exposure, sources: Table) -> float:
     bright = bright[peak < 0.8 * exposure.info.saturation]
     x, y = (np.asarray(sources[name], np.float64)[bright] for name in "xy")
     usable = (exposure.mask == 0) & np.isfinite(exposure.data)
-    sigma = float(np.median(sources["fwhm"])) / SIGMA_TO_FWHM if len(sources) else 1.0
+    sigma = float(np.median(sources["fwhm"])) / FWHM_PER_SIGMA if len(sources) else 1.0
     sigma = float(np.clip(sigma, 0.6, 5.0))
     data = np.ascontiguousarray(exposure.data)
     for _ in range(4):
@@ -145,7 +147,7 @@ def guess_fwhm(exposure: Exposure, sources: Table) -> float:
             break
         measured = stellar_size(size)
         sigma = float(np.clip(1 / np.sqrt(max(1 / measured**2 - 1 / sigma**2, 0.03)), 0.45, 6.0))
-    return SIGMA_TO_FWHM * sigma
+    return FWHM_PER_SIGMA * sigma
 
 
 def first_fwhm(psf: MoffatPsf) -> float:
@@ -238,7 +240,7 @@ def _keep(chi: NDArray[np.float64], flux: NDArray[np.float64], settings: PsfSett
     """Stars that fit about as well as the others, compared in running order of flux."""
     positive = (flux > 0) & np.isfinite(chi)
     middle = np.median(chi[positive]) if positive.any() else 1.0
-    width = 1.4826 * np.median(np.abs(chi[positive] - middle)) if positive.any() else 1.0
+    width = mad_width(chi[positive]) if positive.any() else 1.0
     return positive & (chi < middle + settings.reject_sigma * max(width, 0.15 * middle))
 
 

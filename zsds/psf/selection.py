@@ -9,6 +9,8 @@ from scipy.spatial import cKDTree
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
+from zsds.core.psf import FWHM_PER_SIGMA
+from zsds.core.robust import MAD_TO_SIGMA
 from zsds.extract.detection import is_spread, stellar_size
 from zsds.kernels.shapes import weighted_moments
 from zsds.psf.model import n_terms, terms
@@ -59,7 +61,7 @@ def select_stars(
     moments = np.empty((index.size, 6))
     x, y = (np.asarray(sources[name], np.float64)[index] for name in "xy")
     weighted_moments(
-        np.ascontiguousarray(exposure.data), usable, x, y, max(fwhm / 2.3548, 1.1), moments
+        np.ascontiguousarray(exposure.data), usable, x, y, max(fwhm / FWHM_PER_SIGMA, 1.1), moments
     )  # narrower ones feel the pixels
     trace = moments[:, 2] + moments[:, 4]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -144,7 +146,7 @@ def _locus(u, v, shapes, snr, settings) -> NDArray[np.bool_]:
         off = shapes - basis @ fit
         narrow = kept & (off[:, 0] <= 0)  # galaxies are only on the other side
         off = np.abs(off)
-        width = 1.4826 * np.median(off[narrow], axis=0) if narrow.any() else off.max(axis=0)
+        width = MAD_TO_SIGMA * np.median(off[narrow], axis=0) if narrow.any() else off.max(axis=0)
         limit = np.minimum(np.maximum(3.5 * width, 0.015), settings.locus_width)
         now = (off < limit).all(axis=1)
         if (now == kept).all():

@@ -11,12 +11,12 @@ from scipy.ndimage import maximum_filter, spline_filter
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure, ZeroPoint
 from zsds.core.flags import DEFECTS, Mask
-from zsds.core.psf import PsfModel
+from zsds.core.psf import PsfModel, effective_fwhm
 from zsds.kernels.resample import clipped_mean, lanczos_table, sample_lanczos, stack_median
 from zsds.psf.model import GridPsf
 from zsds.reference.mapping import PixelMap, finer_wcs, map_pixels, tangent_wcs
 from zsds.reference.model import Reference
-from zsds.reference.psf import combine_psfs, effective_fwhm
+from zsds.reference.psf import combine_psfs
 
 _KEPT = Mask.SATURATED | Mask.BLEED | Mask.HALO | Mask.GHOST  # defects whose values are still the best guess
 

@@ -19,13 +19,6 @@ def phase_ramp(length: int, dx: float, dy: float) -> NDArray[np.complex64]:
     return np.exp(2j * np.pi * (fx * dx + fy * dy)).astype(np.complex64)
 
 
-def effective_fwhm(stamp: NDArray) -> float:
-    """FWHM of the Gaussian of the same noise area, 1 / sum(P^2), pixels."""
-    total = float(np.sum(stamp, dtype=float))
-    area = total**2 / float(np.sum(np.square(stamp, dtype=float)))
-    return 2.3548 * float(np.sqrt(area / (4 * np.pi)))
-
-
 def combine_psfs(
     psfs: list[PsfModel],
     maps: list[PixelMap],

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from zsds.core.difference import Difference
 from zsds.core.exposure import Exposure
+from zsds.core.robust import mad_width
 
 WIDTH_INCHES = 14.0
 DOTS_PER_INCH = 110
@@ -57,5 +58,5 @@ def _mark(axis, candidates: Table) -> None:
 
 
 def _noise(data: NDArray[np.float32]) -> float:
-    values = data[np.isfinite(data)]
-    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if values.size else 1.0
+    noise = mad_width(data)
+    return noise if np.isfinite(noise) else 1.0

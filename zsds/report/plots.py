@@ -12,6 +12,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from zsds.core.robust import mad_width
 from zsds.report.drawing import BLUE, GREY, INK, ORANGE, RED, grid_of, nice_number, note, thinned
 from zsds.report.record import (
     SCORE_EDGES,
@@ -22,7 +23,7 @@ from zsds.report.record import (
     ReportSettings,
     grid_focal_plane,
 )
-from zsds.report.summary import DONE, median, minus_median, numbers, scatter, states, texts
+from zsds.report.summary import DONE, median, minus_median, numbers, states, texts
 
 QUIVER_CELLS = 8
 
@@ -91,9 +92,9 @@ def paint_residuals_by_magnitude(figure: Figure, residuals: Table, settings: Rep
         axes.axhline(0, color=GREY, lw=0.8)
         axes.set_ylabel(words)
         most = max(
-            most, 5 * scatter(mas[rows]) if rows.size > 2 else float(np.nanmax(np.abs(mas), initial=0))
+            most, 5 * mad_width(mas[rows]) if rows.size > 2 else float(np.nanmax(np.abs(mas), initial=0))
         )
-        note(axes, f"scatter {scatter(mas[rows]):.1f} mas, {len(rows)} stars")
+        note(axes, f"scatter {mad_width(mas[rows]):.1f} mas, {len(rows)} stars")
     panels[0].set_ylim(-max(most, 1), max(most, 1))
     panels[1].set_xlabel("catalog magnitude")
     panels[1].legend(loc="lower left", ncols=2)
@@ -102,7 +103,7 @@ def paint_residuals_by_magnitude(figure: Figure, residuals: Table, settings: Rep
 def _running(axes: Axes, mag: FloatArray, values: FloatArray) -> None:
     """Median and scatter in bins of equal numbers of stars."""
     groups = np.array_split(np.argsort(mag, kind="stable"), min(12, max(1, len(mag) // 20)))
-    points = [(median(mag[g]), median(values[g]), scatter(values[g])) for g in groups if g.size]
+    points = [(median(mag[g]), median(values[g]), mad_width(values[g])) for g in groups if g.size]
     middle, centre, width = np.array(points).reshape(-1, 3).T
     axes.plot(middle, centre, "-", color=INK, lw=1.3, label="median")
     axes.plot(middle, centre + width, "--", color=ORANGE, lw=1.2, label="scatter")

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from zsds.core.errors import UnusableData
+from zsds.core.robust import mad_width
 from zsds.report.drawing import GREY, INK, band_style, grid_of, label
 from zsds.report.record import FloatArray
 
@@ -75,7 +76,7 @@ def _grey_limits(data: FloatArray, symmetric: bool) -> tuple[float, float]:
     if not finite.size:
         return 0.0, 1.0
     middle = float(np.median(finite))
-    noise = max(1.4826 * float(np.median(np.abs(finite - middle))), 1e-6 * max(abs(middle), 1e-6))
+    noise = max(mad_width(finite), 1e-6 * max(abs(middle), 1e-6))
     if symmetric:
         reach = max(5 * noise, float(np.percentile(np.abs(finite - middle), 99.5)))
         return middle - reach, middle + reach

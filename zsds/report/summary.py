@@ -106,11 +106,6 @@ def median(values: FloatArray) -> float:
     return float(np.median(finite)) if finite.size else float("nan")
 
 
-def scatter(values: FloatArray) -> float:
-    """1.4826 times the median absolute deviation of the finite values; NaN without any."""
-    return 1.4826 * median(np.abs(values - median(values)))
-
-
 def states(quadrants: Table) -> list[str]:
     """One word per quadrant for both steps together: the worse of the two."""
     pairs = zip(texts(quadrants, "science_state"), texts(quadrants, "difference_state"), strict=True)

@@ -8,6 +8,7 @@ from astropy.table import Table
 
 from zsds.astrometry import match_positions
 from zsds.core.ids import QuadrantId
+from zsds.core.robust import mad_width
 from zsds.db import ledger
 from zsds.db.ledger import State
 from zsds.db.objects import packets_of
@@ -113,10 +114,8 @@ def _stars(archive: Archive, units: list[ledger.Unit], stars: Table) -> dict[str
 
 def _figures(name: str, parts: list[Any], scale: float) -> dict[str, float]:
     values = scale * np.concatenate([np.asarray(part, dtype=float) for part in parts] or [np.zeros(0)])
-    if values.size == 0:
-        return {f"{name}_median": float("nan"), f"{name}_scatter": float("nan")}
-    middle = float(np.median(values))
-    return {f"{name}_median": middle, f"{name}_scatter": 1.4826 * float(np.median(np.abs(values - middle)))}
+    middle = float(np.median(values)) if values.size else float("nan")
+    return {f"{name}_median": middle, f"{name}_scatter": mad_width(values)}
 
 
 def _scores(units: list[ledger.Unit]) -> dict[str, float]:

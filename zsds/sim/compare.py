@@ -7,6 +7,7 @@ from astropy.table import Table, hstack
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from zsds.core.robust import mad_width
 from zsds.core.sphere import ARCSEC_PER_RADIAN, unit_vectors
 from zsds.sim.sky import tangent_offset
 
@@ -102,7 +103,7 @@ class TruthComparison:
                 values = np.asarray(transients[name], dtype=np.float64)
                 values = values[np.isfinite(values)]
                 result[f"{name}_median"] = float(np.median(values)) if values.size else float("nan")
-                result[f"{name}_width"] = _width(values)
+                result[f"{name}_width"] = mad_width(values)
         for kind, (injected, found) in self.kinds.items():
             result[f"n_{kind}_injected"] = float(injected)
             result[f"n_{kind}_found"] = float(found)
@@ -271,11 +272,3 @@ def _matches(alerts: Table, changes: Table, match: NDArray[np.int64]) -> Table:
         added["mag_pull"] = added["mag_difference"] / np.where(error > 0, error, np.nan)
     kept = [name for name in own.colnames if name not in added.colnames]
     return hstack([own[kept], added]) if kept else added
-
-
-def _width(values: NDArray[np.float64]) -> float:
-    """Robust standard deviation from the quartiles."""
-    if values.size < 2:
-        return float("nan")
-    low, high = np.percentile(values, [25, 75])
-    return float(0.7413 * (high - low))

@@ -14,6 +14,7 @@ from astropy.table import Table, vstack
 
 from zsds.core.camera import Camera
 from zsds.core.ids import file_time
+from zsds.core.psf import FWHM_PER_SIGMA
 from zsds.core.raw import RawCcd
 from zsds.core.settings import settings_hash
 from zsds.core.tables import new_table
@@ -135,7 +136,7 @@ def _with_night_transients(
     low, high = np.log(settings.snr_range)
     snr = np.exp(rng.uniform(low, high, n))
     seeing = np.mean(settings.seeing_arcsec) / camera.pixel_scale_arcsec
-    noise_pixels = 4 * np.pi * ((seeing / 2.355) ** 2 + 1 / 12) * 1.5
+    noise_pixels = 4 * np.pi * ((seeing / FWHM_PER_SIGMA) ** 2 + 1 / 12) * 1.5
     how = TransientSettings(faded_fraction=settings.faded_fraction)
     start = night_mjd(settings.night) - rng.uniform(2, 10, n)
     sky = with_transients(sky, inner, mags_of_snr(plans, snr, noise_pixels), 0.0, rng, how)

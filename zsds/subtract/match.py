@@ -15,6 +15,7 @@ from scipy.fft import irfft2, next_fast_len, rfft2
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
+from zsds.core.robust import central_width
 from zsds.reference.psf import phase_ramp
 from zsds.subtract.zogy import centred
 
@@ -130,7 +131,7 @@ def match_stars(
     shift_x, kept_x = _robust_surface(fits, fits.dx, weight, settings.max_order, shape, settings)
     shift_y, kept_y = _robust_surface(fits, fits.dy, weight, settings.max_order, shape, settings)
     residual = fits.ratio / _evaluate(scale, fits) - 1
-    flux_rms = _width(residual[scale_kept])
+    flux_rms = central_width(residual[scale_kept])
     return Match(
         scale,
         shift_x,
@@ -350,7 +351,7 @@ def _robust_surface(
     fits: _Fits, values: NDArray, weight: NDArray, order: int, shape: tuple[int, int], settings: MatchSettings
 ) -> tuple[Surface, NDArray[np.bool_]]:
     """Weighted polynomial, outliers left out; the order falls until there are stars enough."""
-    kept = np.abs(values - np.median(values)) < 6 * _width(values) + 1e-12
+    kept = np.abs(values - np.median(values)) < 6 * central_width(values) + 1e-12
     for order_now in range(order, -1, -1):
         terms = _terms(fits.x, fits.y, order_now, shape)
         if terms.shape[1] * settings.stars_per_term <= kept.sum() or order_now == 0:
@@ -362,7 +363,7 @@ def _robust_surface(
             terms[kept] * root[kept, None], values[kept] * root[kept], rcond=None
         )
         pull = (values - terms @ coefficients) * root
-        kept = np.abs(pull) < settings.clip_sigma * max(_width(pull), 1e-12) + 1e-12
+        kept = np.abs(pull) < settings.clip_sigma * max(central_width(pull), 1e-12) + 1e-12
     return Surface(coefficients, order_now, shape), kept
 
 
@@ -379,13 +380,5 @@ def _terms(x: NDArray, y: NDArray, order: int, shape: tuple[int, int]) -> NDArra
 def _excess(residual: NDArray, error: NDArray, kept: NDArray, settings: MatchSettings) -> float:
     """Scatter beyond the stars' own noise, from the better half of the stars."""
     sharp = kept & (error <= np.median(error[kept]))
-    excess = _width(residual[sharp]) ** 2 - float(np.median(error[sharp] ** 2))
+    excess = central_width(residual[sharp]) ** 2 - float(np.median(error[sharp] ** 2))
     return float(np.sqrt(max(excess, settings.min_residual**2)))
-
-
-def _width(values: NDArray) -> float:
-    """Half the central 68 %, the standard deviation of a Gaussian."""
-    if values.size == 0:
-        return float("nan")
-    low, high = np.percentile(values, [15.865, 84.135])
-    return float(high - low) / 2

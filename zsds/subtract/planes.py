@@ -9,6 +9,7 @@ from scipy.ndimage import median_filter
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
+from zsds.core.robust import median_and_width
 from zsds.kernels.fourier import clipped_level
 from zsds.kernels.resample import add_curvature_variance
 from zsds.subtract.tiles import Planes
@@ -110,8 +111,8 @@ def _level(difference: NDArray, constant: NDArray, both: NDArray[np.bool_], nois
     bare = np.abs(steady - middle) <= noise
     if bare.sum() < 50:
         return float(np.median(sparse))
-    low, level, high = np.percentile(sparse[bare], [15.865, 50, 84.135])
-    limit, sigma = np.float32(noise), (high - low) / 2 + 1e-30
+    level, width = median_and_width(sparse[bare])
+    limit, sigma = np.float32(noise), width + 1e-30
     found, count = clipped_level(difference, constant, both, np.float32(middle), limit, level, sigma)
     return float(found) if count else float(level)
 

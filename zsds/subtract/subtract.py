@@ -13,9 +13,10 @@ from zsds.core.difference import Difference, Registration
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import SOURCES, Mask
+from zsds.core.psf import effective_fwhm
+from zsds.core.robust import median_and_width
 from zsds.kernels.fourier import join_masks, rescale
 from zsds.psf.model import GridPsf
-from zsds.reference.psf import effective_fwhm
 from zsds.subtract.match import Match, MatchSettings, match_stars
 from zsds.subtract.planes import (
     Coverage,
@@ -253,8 +254,7 @@ def measure_widths(score: NDArray, error: NDArray, both: NDArray[np.bool_], cell
             part = (slice(edges[0][i], edges[0][i + 1]), slice(edges[1][j], edges[1][j + 1]))
             sparse, quiet = _quiet(score[part], error[part], both[part])
             if quiet.sum() >= 300:
-                low, middle[i, j], high = np.percentile(sparse[quiet], [15.865, 50, 84.135])
-                width[i, j] = (high - low) / 2
+                middle[i, j], width[i, j] = median_and_width(sparse[quiet])
     centres = [(edge[:-1] + edge[1:] - 1) / 2 for edge in edges]
     return Widths(centres[0], centres[1], width, middle)
 

@@ -1,0 +1,34 @@
+"""Widths that a few outliers do not change: the standard deviation of the normal core of a sample."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+CENTRAL_PERCENT = (15.8655, 50.0, 84.1345)  # median and the points one standard deviation to its sides
+
+
+def mad_width(values: ArrayLike, centre: float | None = None) -> float:
+    """1.4826 times the median distance of the finite values from their median, or from a given centre.
+
+    NaN without any.
+    """
+    sample: NDArray[np.float64] = np.asarray(values)
+    sample = sample[np.isfinite(sample)]
+    if sample.size == 0:
+        return float("nan")
+    middle = np.median(sample) if centre is None else centre
+    return MAD_TO_SIGMA * float(np.median(np.abs(sample - middle)))
+
+
+def central_width(values: ArrayLike) -> float:
+    """Half the range of the central 68.27 %; NaN without values."""
+    return median_and_width(values)[1]
+
+
+def median_and_width(values: ArrayLike) -> tuple[float, float]:
+    """Median, and half the range of the central 68.27 %; both NaN without values."""
+    sample: NDArray[np.float64] = np.asarray(values)
+    if sample.size == 0:
+        return float("nan"), float("nan")
+    low, middle, high = np.percentile(sample, CENTRAL_PERCENT)
+    return float(middle), float(high - low) / 2
