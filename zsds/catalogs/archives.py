@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from zsds.catalogs.mapping import description, to_declared
 from zsds.catalogs.store import HEALPIX, ORDER, CatalogStore, pixels_near
 from zsds.core.errors import BadInput
 from zsds.core.sphere import angle_arcsec, separation_arcsec, unit_vectors
+from zsds.io.files import write_bytes
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 3
@@ -230,7 +230,4 @@ def _is_done(mark: Path, archive: Archive) -> bool:
 
 
 def _write_mark(mark: Path, archive: Archive) -> None:
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    part = mark.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(_origin(archive)))
-    part.replace(mark)
+    write_bytes(mark, json.dumps(_origin(archive)).encode())

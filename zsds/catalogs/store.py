@@ -1,8 +1,6 @@
 """Reference catalogs on disk: one Parquet file per HEALPix pixel, imported from archives' files."""
 
 import fcntl
-import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from zsds.catalogs.orbits import read_mpc
 from zsds.core.errors import BadInput
 from zsds.core.sphere import chord, unit_vectors
 from zsds.core.tables import columns, new_table
+from zsds.io.files import written_whole
 
 ORDER = 6  # pixels of 0.92 degrees
 HEALPIX = HEALPix(nside=2**ORDER, order="nested")
@@ -180,7 +179,8 @@ class CatalogStore:
         if old is not None and all(_same(old[name], merged[name]) for name in merged):
             return
         arrow = pa.table({name: pa.array(values) for name, values in merged.items()})
-        _write(path, arrow)
+        with written_whole(path) as temporary:
+            pq.write_table(arrow, temporary, compression="zstd")
 
 
 def merged_rows(old: Rows | None, new: Rows, key: str) -> Rows:
@@ -246,19 +246,6 @@ def _read_rows(kind: str, path: Path) -> Rows:
         return {c.name: arrow[c.name].to_numpy().astype(c.dtype) for c in columns(kind)}
     except (OSError, KeyError, pa.ArrowException) as error:
         raise BadInput(str(path), f"is damaged ({error})", f"remove it and import {kind} again") from error
-
-
-def _write(path: Path, arrow: pa.Table) -> None:
-    """Write beside the target, then rename, so that readers see the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        pq.write_table(arrow, name, compression="zstd")
-        Path(name).chmod(0o644)
-        os.replace(name, path)  # noqa: PTH105
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
@@ -68,6 +66,9 @@ def create_database(url: str) -> Database:
     BadInput
         If the database cannot be reached, is damaged, or was made by a newer version of zsds.
     """
+    from alembic import command  # noqa: PLC0415 - slow to import, and only new archives need it
+    from alembic.config import Config  # noqa: PLC0415
+
     database = Database(url)
     with database.write() as connection:
         _known_revision(database, connection)

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from zsds.core.errors import BadInput, ZsdsError
-from zsds.db.rows import add, storable
+from zsds.core.plain import storable
+from zsds.db.rows import add
 from zsds.db.schema import frames as frame_table
 from zsds.db.schema import units as unit_table
 

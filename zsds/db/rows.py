@@ -1,6 +1,5 @@
 """Writing rows so that doing it twice is doing it once, on SQLite and PostgreSQL alike."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -8,10 +7,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from zsds.core.plain import storable
+
 Row = Mapping[str, Any]
 T = TypeVar("T")
 PARAMETERS = 5000  # bound in one query; databases take some ten thousand
-_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def put(connection: Connection, table: sa.Table, rows: Iterable[Row], keys: Sequence[str]) -> None:
@@ -44,21 +44,3 @@ def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
 
 def _insert(connection: Connection, table: sa.Table) -> Any:
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-
-
-def storable(value: Any) -> Any:
-    """NumPy scalars and arrays as Python's own; numbers that are not finite as null."""
-    kind = type(value)
-    if kind is float:
-        return value if math.isfinite(value) else None
-    if kind in _PLAIN:
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): storable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable(item) for item in value]
-    if hasattr(value, "tolist"):
-        return storable(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

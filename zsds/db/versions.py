@@ -7,7 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from zsds.db.rows import put, storable
+from zsds.core.plain import storable
+from zsds.db.rows import put
 from zsds.db.schema import calibrations, references
 from zsds.products import CalibrationId, ReferenceId
 

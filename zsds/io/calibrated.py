@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.coordinates import Angle
 from astropy.io import fits
-from astropy.time import Time
-from astropy.units import UnitsError, deg, hourangle
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from numpy.typing import NDArray
@@ -23,6 +20,7 @@ from zsds.core.flags import Mask
 from zsds.core.ids import JD_MINUS_MJD, QuadrantId, file_time
 from zsds.core.robust import mad_width
 from zsds.io.files import opened_fits
+from zsds.io.header_values import read_angle, read_time
 from zsds.io.headers import read_zero_point
 from zsds.io.images import read_image, read_mask
 from zsds.io.psf import read_psf
@@ -257,11 +255,9 @@ def _start_mjd(path: Path, header: fits.Header, known: Known) -> float:
         return mjd
     for keyword in DATE:
         text = str(header.get(keyword, ""))
-        if "T" in text:
-            try:
-                return float(Time(text, format="isot", scale="utc").mjd)
-            except ValueError:
-                continue
+        moment = read_time(text) if "T" in text else None  # a date alone does not say when
+        if moment is not None:
+            return moment
     jd = _number(header, JD, None, math.nan)
     if math.isfinite(jd):
         return jd - JD_MINUS_MJD
@@ -336,9 +332,7 @@ def _angle(header: fits.Header, keywords: Sequence[str], hours: bool) -> float:
         value = header.get(keyword)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
-        if isinstance(value, str) and ":" in value:
-            try:
-                return float(Angle(value, unit=hourangle if hours else deg).deg)
-            except (ValueError, UnitsError):
-                continue
+        degrees = read_angle(value, in_hours=hours) if isinstance(value, str) else math.nan
+        if math.isfinite(degrees):
+            return degrees
     return math.nan

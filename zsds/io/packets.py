@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import os
 import struct
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ import fastavro
 from zsds.core.alert_schema import alert_schema, schema_text
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
+from zsds.io.files import write_bytes, written_whole
 
 PUBLIC_PROGRAM = 1
 MAGIC = b"Obj\x01"
@@ -75,22 +75,12 @@ def packet_name(packet: AlertPacket) -> str:
 
 def write_packets(folder: Path, packets: Iterable[AlertPacket]) -> list[Path]:
     """Write each packet as ``<candid>.avro``; a file appears only when it is complete."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for packet in packets:
         path = folder / packet_name(packet)
-        _replace(path, encode_packet(packet))
+        write_bytes(path, encode_packet(packet))
         paths.append(path)
     return paths
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_packet(path: Path) -> AlertPacket:
@@ -191,21 +181,16 @@ def tar_night(packets: Iterable[Path], night: str, folder: Path) -> NightTar:
     BadInput
         If a packet cannot be read; no tar is left behind.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"ztf_public_{night}.tar.gz"
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     counts = [0, 0]
-    try:
-        with (
-            temporary.open("wb") as file,
-            gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-        ):
-            for path in sorted(packets, key=lambda path: (len(path.name), path.name)):
-                counts[_add_public(archive, path)] += 1
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        written_whole(target) as temporary,
+        temporary.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for path in sorted(packets, key=lambda path: (len(path.name), path.name)):
+            counts[_add_public(archive, path)] += 1
     return NightTar(target, counts[True], counts[False])
 
 

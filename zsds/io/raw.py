@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 import warnings
 import zlib
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from zsds.core.errors import BadInput
 from zsds.core.exposure import Info
 from zsds.core.ids import file_time
 from zsds.core.raw import RawCcd, RawQuadrant
+from zsds.io.files import write_bytes
 from zsds.io.raw_header import RawHeader, header_cards, read_header
 
 FRAME_LETTERS = {"science": "o", "bias": "b", "dark": "d", "flat": "f"}
@@ -92,15 +92,10 @@ def write_raw(path: str | Path, ccd: RawCcd, camera: Camera) -> None:
     first = next(iter(ccd.quadrants.values()))
     images = _stored_images(ccd, camera)
     cards = header_cards(first.info, ccd.frame_type, camera)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        buffer = io.BytesIO()
-        _hdus(images, cards, compressed=path.suffix == ".fz").writeto(buffer)
-        content = buffer.getvalue()
-        temporary.write_bytes(gzip.compress(content, 4, mtime=0) if path.suffix == ".gz" else content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    _hdus(images, cards, compressed=path.suffix == ".fz").writeto(buffer)
+    content = buffer.getvalue()
+    write_bytes(path, gzip.compress(content, 4, mtime=0) if path.suffix == ".gz" else content)
 
 
 def raw_file_name(info: Info, frame_type: str, camera: Camera) -> str:

@@ -2,7 +2,6 @@
 
 import fnmatch
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from zsds.core.camera import Band, Camera
 from zsds.core.errors import BadInput
 from zsds.core.exposure import Info
 from zsds.core.ids import JD_MINUS_MJD, MJD_UNIX_EPOCH, QuadrantId, file_time
+from zsds.io.header_values import read_angle, read_time
 
 EARLIEST_MJD = 44239.0  # 1980-01-01: no CCD survey is older
 LATEST_MJD = 88069.0  # 2100-01-01
@@ -21,7 +21,6 @@ LONGEST_EXPOSURE_S = 14400.0
 NO_BAND = {"bias": "bi", "dark": "dk"}  # band codes of frames that saw no light
 GIVE_DEFAULT = "mend the header, or give header.defaults in the camera file"
 BUILT_IN = {"program_id": 1, "program_pi": "", "airmass": math.nan}
-_SEXAGESIMAL = re.compile(r"([-+]?)\s*(\d+)\s*[:hd\s]\s*(\d+)\s*[:m'\s]\s*(\d+(?:\.\d*)?)\s*[s\"]?")
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ class _Values:
 
     def start_mjd(self) -> float:
         value = self.get("start_time")
-        mjd = _mjd(value)
+        mjd = read_time(value)
         if mjd is None or not math.isfinite(mjd):
             raise self.wrong("start_time", f"is not a time: {value!r}", "write ISO 8601 UTC, MJD or JD")
         if not EARLIEST_MJD <= mjd <= LATEST_MJD:
@@ -192,7 +191,7 @@ class _Values:
 
     def angle(self, name: str, low: float, high: float, required: bool) -> float:
         value = self.get(name, required)
-        degrees = math.nan if value is None else _degrees(value, in_hours=name == "ra")
+        degrees = math.nan if value is None else read_angle(value, in_hours=name == "ra")
         if not required and not low <= degrees <= high:
             return math.nan
         if not low <= degrees <= high:
@@ -218,40 +217,6 @@ class _Values:
         except (TypeError, ValueError):
             return math.nan
         return airmass if 0.99 <= airmass <= 40 else math.nan
-
-
-def _mjd(value: Any) -> float | None:
-    """MJD of a header value: MJD, JD (recognised by its size) or ISO 8601 UTC; None if it is none of them."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return _iso_mjd(str(value).strip())
-    return number - JD_MINUS_MJD if number > 1e6 else number
-
-
-def _iso_mjd(text: str) -> float | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    days = (moment - datetime.fromtimestamp(0, UTC)) / timedelta(days=1)
-    return MJD_UNIX_EPOCH + days
-
-
-def _degrees(value: Any, in_hours: bool) -> float:
-    """Degrees of a number (degrees) or of sexagesimal text (hours for right ascension); NaN if neither."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        match = _SEXAGESIMAL.fullmatch(str(value).strip())
-    if match is None:
-        return math.nan
-    sign, whole, minutes, seconds = match.groups()
-    size = int(whole) + int(minutes) / 60 + float(seconds) / 3600
-    if int(minutes) >= 60 or float(seconds) >= 61:
-        return math.nan
-    return (-size if sign == "-" else size) * (15 if in_hours else 1)
 
 
 def header_cards(info: Info, frame_type: str, camera: Camera) -> list[tuple[str, Any]]:

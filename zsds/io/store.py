@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from zsds import products
 from zsds.core.errors import BadInput
 from zsds.core.exposure import Exposure
+from zsds.core.plain import storable
 from zsds.io.files import write_bytes, written_whole
 from zsds.io.headers import Cards
 from zsds.io.images import ImageSet, read_exposure, read_image, write_exposure, write_plane
@@ -118,7 +119,7 @@ class Products:
     def save_json(self, product: str, identifier: products.ProductId, values: Mapping[str, Any]) -> Path:
         """Write metrics, keys sorted; numbers that are not finite become null."""
         path = self.path(product, identifier)
-        text = json.dumps(_plain(values), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        text = json.dumps(storable(values), indent=1, sort_keys=True, allow_nan=False) + "\n"
         write_bytes(path, text.encode())
         return path
 
@@ -289,15 +290,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return pid > 0
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and value - value != 0:
-        return None
-    return value

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import gammainccinv
 
 from zsds.core.camera import Amplifier
 from zsds.core.errors import UnusableData
@@ -78,7 +78,7 @@ def build_bias(
     mean, scatter, count = _combine(stack, np.full(len(frames), noise, np.float32), False, settings.clip)
     variance = (noise**2 / np.maximum(count, 1)).astype(np.float32)
     freedom = max(len(frames) - 1, 1)
-    limit = max(settings.noisy_ratio, float(np.sqrt(chi2.isf(_CHANCE, freedom) / freedom)))
+    limit = max(settings.noisy_ratio, float(np.sqrt(2 * gammainccinv(freedom / 2, _CHANCE) / freedom)))
     noisy = np.nan_to_num(scatter) > limit
     return _master(mean, variance, noisy * np.uint32(Mask.NOISY), frames[0].info)
 
