@@ -1,7 +1,7 @@
 """From calibrated epochs of one field, band and quadrant to its reference."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy.wcs import WCS
@@ -60,7 +60,8 @@ def make_reference(
         wcs, shape = best.wcs, best.shape
     if wcs is None or shape is None:
         raise UnusableData("no astrometric solution for the reference's grid", {"epochs": len(kept)})
-    return build_reference(kept, wcs, shape, settings.build, rfid=rfid)
+    build = replace(settings.build, min_epochs=settings.select.min_epochs)  # one limit, set in one place
+    return build_reference(kept, wcs, shape, build, rfid=rfid)
 
 
 def point_source_depth(exposure: Exposure) -> float:

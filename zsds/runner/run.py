@@ -74,8 +74,8 @@ def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
         metrics = dict(STEPS[task.kind](task.key, task.inputs, archive, settings))
     except UnusableData as error:
         state, reason, metrics = State.REJECTED, str(error), dict(error.numbers)
-    except ZsdsError as error:
-        state, reason = State.REJECTED, str(error)
+    except ZsdsError as error:  # a file or a setting that somebody can mend: the next run tries again
+        state, reason = State.FAILED, str(error)
     except OSError as error:
         state, reason = State.FAILED, f"{error.filename or task.key}: {error.strerror or error}"
     except Exception as error:  # noqa: BLE001 - a bug in one unit must not end the night

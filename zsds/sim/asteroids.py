@@ -153,7 +153,7 @@ def draw_asteroids(
     if near:  # several km/s across the line of sight
         velocity += 0.0025 * np.cross(sight, rng.uniform(-1, 1, (n, 3)))
     table = new_table("truth_asteroids", n)
-    table["name"] = [f"{'N' if near else 'S'}{k:05d}" for k in range(n)]
+    table["name"] = np.array([f"{'N' if near else 'S'}{k:05d}" for k in range(n)], dtype=table["name"].dtype)
     tdb = Time(mjd, format="mjd", scale="utc").tdb.mjd
     table["epoch_mjd"] = tdb - LIGHT_DAY_PER_AU * distance
     for name, value in elements(position, velocity).items():
