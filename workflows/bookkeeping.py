@@ -1,10 +1,12 @@
 """Units taken from the ledger before they run, and their outcomes written back."""
 
+import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy.engine import Connection
 from zsds.workflows.cluster import Distributed, Lost, Serial
@@ -12,22 +14,35 @@ from zsds.workflows.cluster import Distributed, Lost, Serial
 from zsds import __version__
 from zsds.core.settings import settings_hash
 from zsds.db import ledger
-from zsds.db.ledger import Outcome, State
+from zsds.db.ledger import LEASE_S, LeaseLostError, Outcome, State
 from zsds.runner import Finished, Task, run_chain
 from zsds.runner.archive import Archive
 
+log = logging.getLogger(__name__)
 Chain = tuple[Task, ...]
 Recorder = Callable[[Connection, Finished], None]
 
 
 @dataclass
 class Claims:
-    """Units this process holds, by task."""
+    """Units this process holds, by task; a context that gives back what is not finished at its end."""
 
     archive: Archive
     settings: Any
     again: bool = False
     held: dict[tuple[str, str], ledger.Unit] = field(default_factory=dict)
+    renewed: float = field(default_factory=time.monotonic)
+
+    def __enter__(self) -> Self:
+        """Take back at once what killed processes of this machine held, without waiting for their leases."""
+        with self.archive.database.write() as connection:
+            for owner in ledger.owners(connection):
+                if _is_dead(owner):
+                    ledger.release(connection, owner)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
 
     @property
     def owner(self) -> str:
@@ -52,8 +67,16 @@ class Claims:
 
     def give_back(self) -> None:
         """Return what was claimed and not finished, so that the next run does it."""
+        self.held.clear()
         with self.archive.database.write() as connection:
             ledger.release(connection, self.owner)
+
+    def renew(self) -> None:
+        """Extend the leases when a good part of them has passed: a night may take longer than a lease."""
+        if time.monotonic() - self.renewed > LEASE_S / 6:
+            self.renewed = time.monotonic()
+            with self.archive.database.write() as connection:
+                ledger.renew_all(connection, self.owner)
 
     def _keep_traceback(self, done: Finished, night: str) -> None:
         path = self.archive.store.path("night_log", night)
@@ -66,10 +89,13 @@ class Claims:
         unit = self.held.pop((done.task.kind, done.task.key))
         if done.detail:
             self._keep_traceback(done, unit.night)
-        with self.archive.database.write() as connection:
-            ledger.finish(connection, unit, done.outcome)
-            if record is not None and done.outcome.state is State.DONE:
-                record(connection, done)
+        try:
+            with self.archive.database.write() as connection:
+                ledger.finish(connection, unit, done.outcome)
+                if record is not None and done.outcome.state is State.DONE:
+                    record(connection, done)
+        except LeaseLostError as error:  # the other process records it
+            log.warning("%s", error)
 
 
 def run_chains(
@@ -81,33 +107,43 @@ def run_chains(
 ) -> list[Finished]:
     """Run chains of claimed tasks, and record each outcome as it arrives.
 
-    A task that was not reached, because the one before it was not done, is rejected for that reason.
+    A task that was not reached is rejected when the one before it was rejected, else left for the next run.
     """
     finished: list[Finished] = []
-    try:
-        for result in cluster.run(
-            run_chain, chains, archive=claims.archive.store.root, settings=claims.settings
-        ):
-            for done in _with_unreached(result, chains):
-                claims.finish(done, record)
-                finished.append(done)
-            advance()
-    finally:
-        claims.give_back()
+    for result in cluster.run(run_chain, chains, archive=claims.archive.store.root, settings=claims.settings):
+        for done in _with_unreached(result, chains):
+            claims.finish(done, record)
+            finished.append(done)
+        claims.renew()
+        advance()
     return finished
 
 
 def _with_unreached(result: list[Finished] | Lost, chains: Iterable[Chain]) -> list[Finished]:
     if isinstance(result, Lost):
         first, *rest = result.unit
-        result = [Finished(first, Outcome(State.FAILED, f"its worker died ({result.reason})"))]
+        result = [Finished(first, Outcome(State.FAILED, f"{first.key}: {result.reason}"))]
     else:
         chain = next(c for c in chains if c[0] == result[0].task)
         rest = list(chain[len(result) :])
     state = result[-1].outcome.state
-    because = f"its {result[-1].task.kind} unit was {state}"
+    because = f"its {result[-1].task.kind} unit {'was rejected' if state is State.REJECTED else 'failed'}"
     after = State.REJECTED if state is State.REJECTED else State.PENDING
     return result + [Finished(task, Outcome(after, because)) for task in rest]
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether an owner was a process of this machine that is no more."""
+    host, _, pid = owner.rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def states(units: Iterable[ledger.Unit]) -> Mapping[tuple[str, str], ledger.Unit]:

@@ -9,12 +9,14 @@ from zsds.workflows.cluster import open_cluster
 from zsds.workflows.night import Progress
 
 from zsds.core.errors import BadInput
+from zsds.core.settings import settings_hash
 from zsds.db import ledger, versions
 from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId
 from zsds.runner import Finished, Task
 from zsds.runner.archive import Archive, open_archive
 
+Frames = dict[str, list[str]]
 KINDS = ("bias", "flat", "bad_pixels")
 
 
@@ -36,15 +38,15 @@ def run_calibrations(
     """
     archive = open_archive(folder)
     archive.store.clean_staging()
-    claims = Claims(archive, settings, again)
-    chains = plan_calibrations(archive, night, claims)
-    with open_cluster(cluster, n_workers) as workers, progress("calibrations", len(chains)) as advance:
-        run_chains(workers, chains, claims, advance, record_calibration)
+    with Claims(archive, settings, again) as claims, open_cluster(cluster, n_workers) as workers:
+        chains = plan_calibrations(archive, night, claims)
+        with progress("calibrations", len(chains)) as advance:
+            run_chains(workers, chains, claims, advance, record_calibration)
 
 
 def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chain]:
     """Claimed tasks for every quadrant and band with frames."""
-    camera = archive.camera
+    camera, settings = archive.camera, claims.settings.calibration
     with archive.database.write() as connection:
         frames = {kind: ledger.frames_of(connection, night, kind) for kind in ("bias", "flat")}
         for kind, found in frames.items():
@@ -54,29 +56,30 @@ def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chai
                 )
         chains = []
         for band, ccd in sorted({(frame.band, frame.ccd) for frame in frames["flat"]}):
-            bias = [frame.path for frame in frames["bias"] if frame.ccd == ccd]
-            flat = [frame.path for frame in frames["flat"] if (frame.band, frame.ccd) == (band, ccd)]
+            used = {
+                "bias": sorted(f.path for f in frames["bias"] if f.ccd == ccd),
+                "flat": sorted(f.path for f in frames["flat"] if (f.band, f.ccd) == (band, ccd)),
+            }
             for quadrant in sorted(camera.detectors[ccd].amplifiers):
                 key = f"{camera.prefix}_{night}_{band}_c{ccd:02d}_q{quadrant}"
                 ledger.add_units(connection, "calibration", night, [key])
-                task = _task(connection, key, (night, band, ccd, quadrant, camera.prefix), bias, flat)
-                if claims.take(connection, task, claims.settings.calibration):
+                place = night, band, ccd, quadrant, camera.prefix
+                task = _task(connection, key, place, used, settings)
+                if claims.take(connection, task, settings):
                     chains.append((task,))
     return chains
 
 
 def _task(
-    connection: Any, key: str, place: tuple[str, str, int, int, str], bias: list[str], flat: list[str]
+    connection: Any, key: str, place: tuple[str, str, int, int, str], frames: Frames, settings: Any
 ) -> Task:
-    """The version that is there already when it was made from the same frames, else the next one."""
-    night, band, ccd, quadrant, prefix = place
-    latest = versions.latest_calibration(connection, "flat", night, band, ccd, quadrant, prefix)
-    frames = {"bias": sorted(bias), "flat": sorted(flat)}
-    if latest is not None and latest.night == night:
-        before = ledger.unit_of(connection, "calibration", key).inputs or {}
-        if {kind: before.get(kind) for kind in frames} == frames:
-            return Task("calibration", key, {"calibration": asdict(latest), **frames})
-    fresh = versions.next_calibration(connection, "flat", night, band, ccd, quadrant, prefix)
+    """The version tried last when its frames and settings were the same, else the next one."""
+    before = ledger.unit_of(connection, "calibration", key)
+    inputs = before.inputs or {}
+    same = before.settings_hash == settings_hash(settings)
+    if same and "calibration" in inputs and {kind: inputs.get(kind) for kind in frames} == frames:
+        return Task("calibration", key, {"calibration": inputs["calibration"], **frames})
+    fresh = versions.next_calibration(connection, "flat", *place)
     return Task("calibration", key, {"calibration": asdict(fresh), **frames})
 
 

@@ -48,8 +48,14 @@ class Distributed:
         unit_of = {future.key: unit for future, unit in zip(futures, units, strict=True)}
         for future in as_completed(futures):
             error = future.exception()
-            yield Lost(unit_of[future.key], f"{type(error).__name__}: {error}") if error else future.result()
+            yield Lost(unit_of[future.key], _reason(error)) if error else future.result()
             future.release()
+
+
+def _reason(error: BaseException) -> str:
+    if type(error).__name__ == "KilledWorker":
+        return "its worker died each time (out of memory?); run again with --cluster serial to see why"
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 @dataclass(frozen=True)

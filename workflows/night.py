@@ -16,7 +16,7 @@ from zsds.db.ledger import Outcome, State
 from zsds.pipeline.settings import Settings
 from zsds.runner import Task
 from zsds.runner.archive import Archive, open_archive
-from zsds.runner.naming import name_quadrants
+from zsds.runner.naming import run_naming
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
@@ -50,16 +50,18 @@ def run_nights(
     Raises
     ------
     BadInput
-        If a night has no science frames.
+        If a night has no science frames, or a reference catalog was never imported.
     """
     archive = open_archive(folder)
+    for kind in ("gaia", "ps1"):
+        archive.catalogs.folder(kind)
     archive.store.clean_staging()
-    claims = Claims(archive, settings, again)
-    chains = [chain for night in sorted(nights) for chain in plan_night(archive, night, claims)]
-    with open_cluster(cluster, n_workers) as workers:
+    in_order = sorted(set(nights))
+    with Claims(archive, settings, again) as claims, open_cluster(cluster, n_workers) as workers:
+        chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
         with progress("quadrants", len(chains)) as advance:
             run_chains(workers, chains, claims, advance)
-        packets = [chain for night in sorted(nights) for chain in plan_packets(archive, night, claims)]
+        packets = [chain for night in in_order for chain in plan_packets(archive, night, claims)]
         with progress("packets", len(packets)) as advance:
             run_chains(workers, packets, claims, advance)
 
@@ -132,9 +134,13 @@ def plan_packets(archive: Archive, night: str, claims: Claims) -> list[Chain]:
     for task in tasks:
         identifier = QuadrantId.parse(task.key)
         exposures.setdefault((identifier.time, identifier.field), []).append(identifier)
+    unnamed = set()
     for _, quadrants in sorted(exposures.items()):
-        name_quadrants(archive, quadrants)
-    return [(task,) for task in tasks]
+        failed = run_naming(archive, quadrants)
+        for done in failed:
+            claims.finish(done)
+        unnamed |= {done.task.key for done in failed}
+    return [(task,) for task in tasks if task.key not in unnamed]
 
 
 def rfid_of(archive: Archive, field: int, band: str, ccd: int, quadrant: int) -> int:

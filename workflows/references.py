@@ -40,10 +40,10 @@ def run_references(
     """
     archive = open_archive(folder)
     archive.store.clean_staging()
-    claims = Claims(archive, settings, again)
-    chains = plan_references(archive, nights, claims)
-    with open_cluster(cluster, n_workers) as workers, progress("references", len(chains)) as advance:
-        run_chains(workers, chains, claims, advance, record_reference)
+    with Claims(archive, settings, again) as claims, open_cluster(cluster, n_workers) as workers:
+        chains = plan_references(archive, nights, claims)
+        with progress("references", len(chains)) as advance:
+            run_chains(workers, chains, claims, advance, record_reference)
 
 
 def plan_references(archive: Archive, nights: Sequence[str], claims: Claims) -> list[Chain]:

@@ -127,7 +127,7 @@ class CatalogStore:
         """
         if not description(kind)["sky"]:
             raise BadInput(kind, "has no positions to search", "use the whole table")
-        folder = self._folder(kind)
+        folder = self.folder(kind)
         centre = unit_vectors(ra, dec)
         limit = chord(3600 * radius_deg)
         found: list[Rows] = []
@@ -148,10 +148,17 @@ class CatalogStore:
         BadInput
             If that catalog has not been imported.
         """
-        parts = [self._read(kind, path)[0] for path in sorted(self._folder(kind).glob("*.parquet"))]
+        parts = [self._read(kind, path)[0] for path in sorted(self.folder(kind).glob("*.parquet"))]
         return _table(kind, _without_copies(parts, description(kind)["key"]))
 
-    def _folder(self, kind: str) -> Path:
+    def folder(self, kind: str) -> Path:
+        """Where a catalog lies.
+
+        Raises
+        ------
+        BadInput
+            If nothing of it has been imported or fetched.
+        """
         folder = self.root / kind
         if not any(folder.glob("*.parquet")) and not any(folder.glob("fetched/*.json")):
             raise BadInput(str(folder), f"holds no {kind} catalog", f"zsds catalogs import {kind} FILE")

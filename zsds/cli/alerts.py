@@ -18,7 +18,7 @@ COLUMNS = (
     "objectId",
     "band",
     "sign",
-    "jd",
+    "mjd",
     "ra",
     "dec",
     "magpsf",

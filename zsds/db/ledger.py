@@ -258,6 +258,20 @@ def renew(connection: Connection, unit: Unit, lease_s: float = LEASE_S) -> None:
     _still_mine(connection, unit, {"lease_until": time.time() + lease_s})
 
 
+def renew_all(connection: Connection, owner: str, lease_s: float = LEASE_S) -> int:
+    """Extend the leases of every unit an owner works on; returns how many."""
+    held = sa.and_(unit_table.c.owner == owner, unit_table.c.state == State.RUNNING.value)
+    values = {"lease_until": time.time() + lease_s}
+    return connection.execute(unit_table.update().where(held).values(values)).rowcount
+
+
+def owners(connection: Connection) -> list[str]:
+    """Who holds units now."""
+    held = unit_table.c.state == State.RUNNING.value
+    found = connection.scalars(sa.select(unit_table.c.owner).where(held).distinct())
+    return sorted(owner for owner in found if owner)
+
+
 def finish(connection: Connection, unit: Unit, outcome: Outcome) -> None:
     """Record how an attempt ended, in the transaction that makes its products known.
 

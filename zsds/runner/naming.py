@@ -1,61 +1,80 @@
 """One exposure's candidates get their names, all at once, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from astropy.table import Table, vstack
 
 from zsds.alerts import candidate_records
+from zsds.core.errors import ZsdsError
 from zsds.core.ids import QuadrantId
 from zsds.core.tables import new_table
 from zsds.db.history import Coverage, save_coverage
+from zsds.db.ledger import Outcome, State
 from zsds.db.objects import add_packets, withdraw_packets
 from zsds.pipeline.naming import NamingSettings, name_exposure
 from zsds.runner.archive import Archive
+from zsds.runner.run import Finished, Task
 
 MIN_SNR = 3.0  # fainter candidates are kept in files, not in the database
 
 
-def name_quadrants(archive: Archive, quadrants: Sequence[QuadrantId]) -> dict[QuadrantId, int]:
+@dataclass(frozen=True)
+class Found:
+    """What the products of one quadrant say: candidates, facts of the exposure, and its footprint."""
+
+    candidates: Table
+    facts: dict[str, Any]
+    coverage: Coverage
+
+
+def run_naming(archive: Archive, quadrants: Sequence[QuadrantId]) -> list[Finished]:
     """Name the candidates of quadrants of one exposure; detections, coverage and outbox follow together.
 
     Returns
     -------
-    dict
-        Packets to make for each quadrant.
+    list of Finished
+        The packets units that failed because their products cannot be read; the others were named.
     """
-    tables, records, designations, coverages = [], [], [], []
-    alert: dict[int, bool] = {}
+    found, failed = {}, []
     for identifier in sorted(quadrants):
-        found, facts, coverage = _load(archive, identifier)
-        rows = candidate_records(found, facts)
-        tables.append(_detections(found, rows))
+        try:
+            found[identifier] = _load(archive, identifier)
+        except ZsdsError as error:
+            outcome = Outcome(State.FAILED, f"{error}; then run the night with --again")
+            failed.append(Finished(Task("packets", str(identifier)), outcome))
+    if found:
+        _name(archive, found)
+    return failed
+
+
+def _name(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
+    tables, records, designations = [], [], []
+    alerts: set[int] = set()
+    for found in quadrants.values():
+        rows = candidate_records(found.candidates, found.facts)
+        tables.append(_detections(found.candidates, rows))
         records += rows
-        designations += [name or "" for name in (row.get("ssnamenr") for row in rows)]
-        coverages.append(coverage)
-        alert |= {
-            int(row["candid"]): bool(wanted) for row, wanted in zip(rows, found["is_alert"], strict=True)
-        }
+        designations += [row.get("ssnamenr") or "" for row in rows]
+        wanted = found.candidates["is_alert"]
+        alerts |= {int(row["candid"]) for row, is_alert in zip(rows, wanted, strict=True) if is_alert}
     settings = NamingSettings(prefix=archive.camera.object_prefix)
-    counts = dict.fromkeys(quadrants, 0)
+    night = next(iter(quadrants)).night
     with archive.database.write() as connection:
-        pids = [coverage.pid for coverage in coverages]
-        withdrawn = withdraw_packets(connection, pids, {candid for candid, wanted in alert.items() if wanted})
+        pids = [found.coverage.pid for found in quadrants.values()]
+        withdrawn = withdraw_packets(connection, pids, alerts)
         named = name_exposure(connection, vstack(tables), designations, settings, records)
-        for coverage in coverages:
-            save_coverage(connection, coverage)
-        packets = [row for row in named if alert[int(row["candid"])]]
-        add_packets(connection, [_packet(archive, row, quadrants[0].night) for row in packets])
+        for found in quadrants.values():
+            save_coverage(connection, found.coverage)
+        packets = [row for row in named if int(row["candid"]) in alerts]
+        add_packets(connection, [_packet(archive, row, night) for row in packets])
     for path in withdrawn:
         (archive.store.root / path).unlink(missing_ok=True)
-    by_pid = {coverage.pid: QuadrantId.parse(coverage.unit) for coverage in coverages}
-    for row in packets:
-        counts[by_pid[int(row["pid"])]] += 1
-    return counts
 
 
-def _load(archive: Archive, identifier: QuadrantId) -> tuple[Table, dict[str, Any], Coverage]:
+def _load(archive: Archive, identifier: QuadrantId) -> Found:
     store = archive.store
     found = store.load_table("candidates", identifier, "candidates")
     found = found[found["is_alert"] | (np.abs(found["snr"]) >= MIN_SNR)]
@@ -73,7 +92,7 @@ def _load(archive: Archive, identifier: QuadrantId) -> tuple[Table, dict[str, An
         corners=corners,
         record=facts,
     )
-    return found, facts, coverage
+    return Found(found, facts, coverage)
 
 
 def _detections(found: Table, rows: Sequence[dict[str, Any]]) -> Table:

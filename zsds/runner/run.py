@@ -77,7 +77,8 @@ def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
     except ZsdsError as error:  # a file or a setting that somebody can mend: the next run tries again
         state, reason = State.FAILED, str(error)
     except OSError as error:
-        state, reason = State.FAILED, f"{error.filename or task.key}: {error.strerror or error}"
+        problem = f"{error.filename or task.key}: {error.strerror or error}"
+        state, reason = State.FAILED, f"{problem}; check the disk and its permissions, then run again"
     except Exception as error:  # noqa: BLE001 - a bug in one unit must not end the night
         state, reason = State.FAILED, " ".join(f"{type(error).__name__}: {error}".split())
         detail = traceback.format_exc()

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.table import Table
 
 from zsds.core.camera import Camera
 from zsds.core.camera_file import load_camera
+from zsds.core.errors import BadInput
 from zsds.core.exposure import Info
 from zsds.core.ids import QuadrantId
 from zsds.core.raw import RawCcd
@@ -54,13 +56,30 @@ def _read_ccd(path: str, camera: str) -> RawCcd:
 
 
 def reference_sky(archive: Archive, info: Info) -> ReferenceSky:
-    """Gaia and PS1 around the nominal position of a quadrant."""
+    """Gaia and PS1 around the nominal position of a quadrant.
+
+    Raises
+    ------
+    BadInput
+        If one of them has no rows there.
+    """
     wcs = archive.camera.nominal_wcs(*info.id.channel, info.ra, info.dec)
     nx, ny = wcs.pixel_shape
     ra, dec = wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
     half = np.hypot(nx, ny) / 2 * archive.camera.pixel_scale_arcsec / 3600
     around = float(ra), float(dec), float(half) + POINTING_MARGIN_DEG
-    return ReferenceSky(archive.catalogs.cone("gaia", *around), archive.catalogs.cone("ps1", *around))
+    return ReferenceSky(_stars_around(archive, "gaia", *around), _stars_around(archive, "ps1", *around))
+
+
+def _stars_around(archive: Archive, kind: str, ra: float, dec: float, radius: float) -> Table:
+    found = archive.catalogs.cone(kind, ra, dec, radius)
+    if len(found) == 0:
+        raise BadInput(
+            str(archive.catalogs.folder(kind)),
+            f"has no stars within {radius:.2f} deg of RA {ra:.4f} Dec {dec:+.4f}",
+            f"zsds catalogs fetch {kind} {ra:.3f} {dec:.3f} {max(1.0, radius):.1f}, or import them",
+        )
+    return found
 
 
 def _facts(result: ScienceResult, camera: Camera) -> dict[str, Any]:
