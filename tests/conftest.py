@@ -1,5 +1,7 @@
 """Fixtures every test may use."""
 
+import fcntl
+import json
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,38 @@ def shared_data():
     if not SHARED.is_dir():
         pytest.skip("real data are not at hand (../shared/data)")
     return SHARED
+
+
+def _made_once(tmp_path_factory, worker_id, make):
+    """Folder that ``make(folder)`` fills once for all test processes, and what it returned."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "survey"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "done.json"
+        if not done.exists():
+            done.write_text(json.dumps(make(folder)))
+        return folder, json.loads(done.read_text())
+
+
+@pytest.fixture(scope="session")
+def surveys(tmp_path_factory, worker_id):
+    """The tiny survey before its night (references are made) and after it."""
+    import survey
+
+    folder, night = _made_once(tmp_path_factory, worker_id, survey.make_surveys)
+    ready, done = (survey.Survey(folder / name, folder / "sky", night) for name in ("ready", "archive"))
+    return ready, done
+
+
+@pytest.fixture(scope="session")
+def ready_survey(surveys):
+    """The tiny survey with frames, calibrations and references, its night not run; copy it to use it."""
+    return surveys[0]
+
+
+@pytest.fixture(scope="session")
+def done_survey(surveys):
+    """The tiny survey after its night; copy it to change it."""
+    return surveys[1]

@@ -49,7 +49,6 @@ class Survey:
     archive: Path
     sky: Path
     reference_night: str
-    report: str = ""
 
     @property
     def night(self) -> str:
@@ -128,6 +127,25 @@ def make_references(survey: Survey) -> None:
     expect(zsds("calibrate", *where, "--night", night, *SERIAL))
     expect(zsds("night", *where, night, *SERIAL))
     expect(zsds("references", *where, *SERIAL, *REFERENCE_OPTIONS))
+
+
+def make_surveys(folder: Path) -> str:
+    """The archives ``ready`` (before the night) and ``archive`` (after it) below a folder; see `Survey`."""
+    night = simulate(folder)
+    ready = Survey(folder / "ready", folder / "sky", night)
+    make_archive(ready.archive, ready.sky)
+    make_references(ready)
+    expect(zsds("calibrate", "--archive", ready.archive, "--night", NIGHT, *SERIAL))
+    done = ready.copied(folder / "archive")
+    expect(run_night(done))
+    expect(zsds("report", "--archive", done.archive, NIGHT))
+    expect(zsds("alerts", "tar", "--archive", done.archive, NIGHT))
+    return night
+
+
+def run_night(survey: Survey, *options: object) -> Called:
+    """Run the night on one process."""
+    return zsds("night", "--archive", survey.archive, NIGHT, *SERIAL, *options)
 
 
 def product_hashes(archive: Path) -> dict[str, str]:

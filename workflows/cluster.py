@@ -41,15 +41,31 @@ class Distributed:
         return len(self.client.scheduler_info(n_workers=-1)["workers"])
 
     def run(self, function: Callable[..., Any], units: Sequence[Any], **arguments: Any) -> Iterator[Any]:
-        """Yield one result per unit as each finishes; a unit whose worker died for good yields `Lost`."""
-        from distributed import as_completed  # noqa: PLC0415
+        """Yield one result per unit as each finishes; a unit whose worker died for good yields `Lost`.
+
+        A unit that kills its worker takes along those that wait there; so every lost unit is tried alone.
+        """
+        from distributed import KilledWorker, as_completed  # noqa: PLC0415
 
         futures = self.client.map(function, units, pure=False, retries=1, **arguments)
         unit_of = {future.key: unit for future, unit in zip(futures, units, strict=True)}
+        killed = []
         for future in as_completed(futures):
-            error = future.exception()
-            yield Lost(unit_of[future.key], _reason(error)) if error else future.result()
+            if isinstance(future.exception(), KilledWorker):
+                killed.append(unit_of[future.key])
+            else:
+                yield _result(future, unit_of[future.key])
             future.release()
+        for unit in killed:
+            future = self.client.submit(function, unit, pure=False, **arguments)
+            yield _result(future, unit)
+            future.release()
+
+
+def _result(future: Any, unit: Any) -> Any:
+    """What the unit gave, or that it was lost."""
+    error = future.exception()
+    return future.result() if error is None else Lost(unit, _reason(error))
 
 
 def _reason(error: BaseException) -> str:
@@ -109,6 +125,7 @@ def _local_client(n_workers: int, memory_gb: float) -> Iterator[Any]:
         dask.config.set(
             {
                 "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+                "distributed.scheduler.allowed-failures": 1,
                 "distributed.admin.large-graph-warning-threshold": "100MB",
             }
         ),
@@ -118,7 +135,7 @@ def _local_client(n_workers: int, memory_gb: float) -> Iterator[Any]:
             processes=True,
             silence_logs=logging.ERROR,
             memory_limit=f"{memory_gb}GB",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             host="127.0.0.1",
         ) as cluster,
         Client(cluster) as client,

@@ -8,8 +8,9 @@ from zsds.core.settings import settings_hash
 
 
 def provenance(settings: Any, inputs: Mapping[str, Any]) -> dict[str, str]:
-    """Texts for a product's header; the same run always gives the same."""
-    made_from = {f"input_{role}": _name(value) for role, value in sorted(inputs.items()) if value is not None}
+    """Texts for a product's header; the same run always gives the same, whatever attempt it is."""
+    told = {role: value for role, value in sorted(inputs.items()) if not role.endswith("_attempt")}
+    made_from = {f"input_{role}": _name(value) for role, value in told.items() if value is not None}
     return {"software": f"zsds {__version__}", "settings": settings_hash(settings), **made_from}
 
 

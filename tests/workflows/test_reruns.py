@@ -1,0 +1,164 @@
+"""A night run again, interrupted, and run elsewhere: the same products and the same names."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import sqlalchemy as sa
+from survey import NIGHT, SERIAL, database_rows, expect, product_hashes, run_night, zsds
+
+from zsds.db import ledger
+from zsds.db.ledger import State
+from zsds.db.schema import units as unit_table
+from zsds.runner import steps
+
+
+def attempts_left_out(rows):
+    """Rows without the count of attempts, which a rerun rightly raises."""
+    rows["units"] = [
+        {k: v for k, v in row.items() if k not in ("attempt", "inputs")} for row in rows["units"]
+    ]
+    return rows
+
+
+DEADLY = """
+import os
+from zsds.runner import steps
+def deadly(key, *rest, good=steps.STEPS['science']):
+    if key == {!r}:
+        os._exit(9)
+    return good(key, *rest)
+steps.STEPS['science'] = deadly
+"""
+
+
+def test_a_second_run_changes_nothing(done_survey, tmp_path):
+    survey = done_survey.copied(tmp_path / "archive")
+    files, rows = product_hashes(survey.archive), database_rows(survey.archive)
+    stamps = {name: (survey.archive / name).stat().st_mtime_ns for name in files}
+    expect(zsds("calibrate", "--archive", survey.archive, "--night", NIGHT, *SERIAL))
+    expect(run_night(survey))
+    assert product_hashes(survey.archive) == files
+    assert database_rows(survey.archive) == rows
+    assert {name: (survey.archive / name).stat().st_mtime_ns for name in files} == stamps
+
+
+def test_again_gives_the_same_products_and_names(done_survey, tmp_path):
+    survey = done_survey.copied(tmp_path / "archive")
+    files, rows = product_hashes(survey.archive), attempts_left_out(database_rows(survey.archive))
+    expect(run_night(survey, "--again"))
+    changed = {name for name, digest in product_hashes(survey.archive).items() if files.get(name) != digest}
+    assert changed == set()
+    assert attempts_left_out(database_rows(survey.archive)) == rows
+
+
+def test_two_workers_give_what_one_process_gives(ready_survey, done_survey, tmp_path):
+    survey = ready_survey.copied(tmp_path / "archive")
+    expect(zsds("night", "--archive", survey.archive, NIGHT, "--cluster", "local", "--workers", 2))
+    serial = product_hashes(done_survey.archive)
+    found = product_hashes(survey.archive)
+    assert {n: d for n, d in serial.items() if not n.startswith(("reports", "alerts/ztf"))} == found
+    assert database_rows(survey.archive) == database_rows(done_survey.archive)
+
+
+def test_packets_lost_between_naming_and_writing_are_made_again(done_survey, tmp_path):
+    survey = done_survey.copied(tmp_path / "archive")
+    files, rows = product_hashes(survey.archive), attempts_left_out(database_rows(survey.archive))
+    packets = sorted((survey.archive / "alerts").rglob("*.avro"))
+    for path in packets[::2]:
+        path.unlink()
+    with survey.open().database.write() as connection:
+        dead = {
+            "state": "running",
+            "owner": f"{os.uname().nodename}:999999",
+            "lease_until": time.time() + 900,
+        }
+        connection.execute(sa.update(unit_table).where(unit_table.c.kind == "packets").values(**dead))
+    expect(run_night(survey))
+    assert product_hashes(survey.archive) == files
+    assert attempts_left_out(database_rows(survey.archive)) == rows
+
+
+def test_a_killed_run_is_taken_up_at_once(ready_survey, done_survey, tmp_path):
+    survey = ready_survey.copied(tmp_path / "archive")
+    command = [sys.executable, "-c", "from zsds.cli import main; main()", "night", NIGHT, *SERIAL]
+    process = subprocess.Popen([*command, "--archive", survey.archive])
+    archive = survey.open()
+    try:
+        deadline = time.monotonic() + 120
+        while not _count(archive, State.DONE) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert 0 < _count(archive, State.DONE) < 12
+    assert _count(archive, State.RUNNING) > 0
+    expect(run_night(survey))
+    assert _count(archive, State.RUNNING) == 0
+    serial = product_hashes(done_survey.archive)
+    found = product_hashes(survey.archive)
+    assert {n: d for n, d in serial.items() if not n.startswith(("reports", "alerts/ztf"))} == found
+
+
+def _count(archive, state):
+    with archive.database.read() as connection:
+        units = ledger.units_of(connection, NIGHT)
+    return sum(unit.state is state for unit in units if unit.kind in ("science", "difference"))
+
+
+def _units(survey, kind):
+    with survey.open().database.read() as connection:
+        return {unit.key: unit for unit in ledger.units_of(connection, NIGHT, kind)}
+
+
+def test_a_bug_in_one_unit_fails_it_alone_and_heals(ready_survey, done_survey, tmp_path, monkeypatch):
+    survey = ready_survey.copied(tmp_path / "archive")
+    good = dict(steps.STEPS)
+    victim = sorted(_units(done_survey, "difference"))[2]
+
+    def broken(key, *rest):
+        if key == victim:
+            raise ZeroDivisionError("nothing\nleft")
+        return good["difference"](key, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zsds.runner.run.STEPS", {**good, "difference": broken})
+        called = run_night(survey)
+    assert called.status == 1
+    assert "ZeroDivisionError: nothing left" in called.out
+    units = _units(survey, "difference")
+    assert units[victim].state is State.FAILED
+    assert {unit.state for key, unit in units.items() if key != victim} == {State.DONE}
+    assert "Traceback" in survey.open().store.path("night_log", NIGHT).read_text()
+    expect(run_night(survey))
+    assert {unit.state for unit in _units(survey, "difference").values()} == {State.DONE}
+    assert {unit.state for unit in _units(survey, "packets").values()} == {State.DONE}
+    shutil.rmtree(survey.archive / "logs")
+    images = {n: d for n, d in product_hashes(done_survey.archive).items() if n.startswith("sci")}
+    found = product_hashes(survey.archive)
+    assert {n: d for n, d in found.items() if n.startswith("sci")} == images
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dying_worker_fails_its_unit_alone(ready_survey, done_survey, tmp_path):
+    survey = ready_survey.copied(tmp_path / "archive")
+    victim = sorted(_units(done_survey, "science"))[1]
+    preload = tmp_path / "deadly.py"
+    preload.write_text(DEADLY.format(victim))
+    import dask
+
+    with dask.config.set({"distributed.worker.preload": [str(preload)]}):
+        called = zsds("night", "--archive", survey.archive, NIGHT, "--cluster", "local", "--workers", 2)
+    assert called.status == 1, called.err + called.out
+    units = _units(survey, "science")
+    assert units[victim].state is State.FAILED
+    assert "worker died" in units[victim].reason
+    others = [(unit.state, unit.reason) for key, unit in units.items() if key != victim]
+    assert others == [(State.DONE, None)] * 5
+    assert _units(survey, "difference")[victim].state is State.PENDING
+    expect(run_night(survey))
+    assert {unit.state for unit in _units(survey, "difference").values()} == {State.DONE}
