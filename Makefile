@@ -1,4 +1,4 @@
-# make demo | make test | make lint | make bench | make clean
+# make demo | make test | make bench | make lint | make clean
 PYTHON ?= python3
 VENV ?= .venv
 RUN = OMP_NUM_THREADS=1 $(VENV)/bin
@@ -9,6 +9,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 .PHONY: demo test test-services lint bench bench-speed bench-fidelity clean
+
+demo: $(VENV)/.ready
+	$(RUN)/zsds demo demo
 
 test: $(VENV)/.ready
 	$(VENV)/bin/ruff check .

@@ -22,6 +22,7 @@ class Serial:
     """Runs units one after another in this process, in the order given."""
 
     n_workers: int = 1
+    address: str = "serial"
 
     def run(self, function: Callable[..., Any], units: Sequence[Any], **arguments: Any) -> Iterator[Any]:
         """Yield one result per unit as each finishes."""
@@ -39,6 +40,11 @@ class Distributed:
     def n_workers(self) -> int:
         """Workers at this moment."""
         return len(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    @property
+    def address(self) -> str:
+        """Where other commands find these workers."""
+        return str(self.client.scheduler.address)
 
     def run(self, function: Callable[..., Any], units: Sequence[Any], **arguments: Any) -> Iterator[Any]:
         """Yield one result per unit as each finishes; a unit whose worker died for good yields `Lost`.

@@ -8,7 +8,7 @@ import typer
 
 from zsds.cli.app import Overrides, Workers, app, show
 
-DEMO_SURVEY = {"n_reference": 15, "reference_nights": 5, "n_science": 3}
+DEMO_SURVEY = {"n_reference": 15, "reference_nights": 5, "n_science": 3, "n_bias": 5, "n_flat": 5}
 
 
 @app.command()
@@ -75,17 +75,19 @@ def _prepare(archive: Path, sky: Path) -> None:
 
 
 def _run(archive: Path, made: Any, workers: int | None) -> None:
-    from zsds.cli.night import calibrate, night, references, report  # noqa: PLC0415
+    """Every step on the same workers, which so start only once."""
+    from zsds.cli.night import calibrate, night, references, report, workflow  # noqa: PLC0415
 
-    for when in (made.reference_nights[0], made.night):
-        _step(f"zsds calibrate --night {when}")
-        calibrate(archive, when, workers=workers)
-    _step(f"zsds night {' '.join(made.reference_nights)}")
-    night(archive, list(made.reference_nights), workers=workers)
-    _step("zsds references")
-    references(archive, list(made.reference_nights), workers=workers)
-    _step(f"zsds night {made.night}")
-    night(archive, [made.night], workers=workers)
+    with workflow("cluster")("local", workers) as pool:
+        for when in (made.reference_nights[0], made.night):
+            _step(f"zsds calibrate --night {when}")
+            calibrate(archive, when, cluster=pool.address)
+        _step(f"zsds night {' '.join(made.reference_nights)}")
+        night(archive, list(made.reference_nights), cluster=pool.address)
+        _step("zsds references")
+        references(archive, list(made.reference_nights), cluster=pool.address)
+        _step(f"zsds night {made.night}")
+        night(archive, [made.night], cluster=pool.address)
     _step(f"zsds report {made.night}")
     report(archive, made.night)
 
