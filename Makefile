@@ -24,5 +24,13 @@ lint: $(VENV)/.ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+bench: bench-speed bench-fidelity
+
+bench-speed: $(VENV)/.ready
+	$(RUN)/python -m benchmarks.speed --out bench
+
+bench-fidelity: $(VENV)/.ready
+	$(RUN)/python -m benchmarks.fidelity --out bench
+
 clean:
 	rm -rf $(VENV) demo build dist bench *.egg-info .pytest_cache .ruff_cache .mypy_cache

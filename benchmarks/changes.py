@@ -1,0 +1,239 @@
+"""Rows about the difference: its score on empty sky and at stars, injected transients, false alerts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
+from scipy.stats import norm
+
+from benchmarks.rows import Row, pull_rows, width
+from benchmarks.skies import Processed, matched
+from zsds.core.flags import is_defect
+from zsds.sim import SimulatedQuadrant
+
+RADIUS_PX = 1.5  # a candidate this near to a transient is that transient
+EDGE_PX = 12
+TILES = 4
+PEAKS_PER_MPX = 1.7  # beyond 5 sigma, both signs, in Gaussian noise smoothed to FWHM 2 px
+
+
+@dataclass(frozen=True)
+class Injected:
+    """Transients of a sky on its science exposure, and what was found of them.
+
+    Parameters
+    ----------
+    x, y, flux : ndarray of float64
+        Pixels; electrons of the science exposure, negative for faded ones.
+    snr : ndarray of float64
+        Ideal signal-to-noise ratio: true PSFs and true noise of the science exposure and of all epochs of
+        the reference, positions and flux scales known.
+    host : ndarray of str
+    row : ndarray of int
+        Candidate of the right sign nearby, else -1.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    snr: NDArray[np.float64]
+    host: NDArray[np.str_]
+    row: NDArray[np.int64]
+
+
+def change_rows(done: Processed) -> list[Row]:
+    """All rows about the difference of one sky."""
+    injected = find_injected(done)
+    return [
+        *score_rows(done, injected),
+        *star_score_rows(done, injected),
+        *flux_rows(done, injected),
+        *completeness_rows(done.case.name, [(done, injected)]),
+        *false_rows(done, injected),
+    ]
+
+
+def find_injected(done: Processed) -> Injected:
+    """The transients well on the science exposure."""
+    table, simulated = done.truth.sky.transients, done.truth.science
+    x, y = simulated.exposure.wcs.all_world2pix(table["ra"], table["dec"], 0)
+    ny, nx = simulated.exposure.shape
+    inside = (x > EDGE_PX) & (x < nx - EDGE_PX) & (y > EDGE_PX) & (y < ny - EDGE_PX)
+    table, x, y = table[inside], x[inside], y[inside]
+    sign = np.where(table["form"] == "faded", -1.0, 1.0)
+    flux = sign * 10 ** (-0.4 * (np.asarray(table["r"]) - simulated.exposure.zero_point.value))
+    snr = np.abs(flux) / ideal_errors(done, table)
+    row = _found(done.difference.candidates, x, y, sign > 0)
+    return Injected(x, y, flux, snr, np.asarray(table["host"]), row)
+
+
+def ideal_errors(done: Processed, table: Table) -> NDArray[np.float64]:
+    """Smallest possible error of the change in flux at each position, electrons of the science exposure."""
+    scale = done.truth.science.exposure.zero_point.value
+    information = np.zeros(len(table))
+    for one in done.truth.references:
+        ratio = 10 ** (0.4 * (scale - one.exposure.zero_point.value))
+        information += 1 / (_flux_variance(one, table) * ratio**2)
+    return np.sqrt(_flux_variance(done.truth.science, table) + 1 / information)
+
+
+def _flux_variance(simulated: SimulatedQuadrant, table: Table) -> NDArray[np.float64]:
+    """Variance of a point source's flux in one exposure; infinite off the image."""
+    exposure = simulated.exposure
+    xs, ys = exposure.wcs.all_world2pix(table["ra"], table["dec"], 0)
+    variances = []
+    for x, y in zip(xs, ys, strict=True):
+        stamp = exposure.psf.at(x, y, x - round(x), y - round(y))
+        half = stamp.shape[0] // 2
+        top, left = round(y) - half, round(x) - half
+        cut = np.s_[max(top, 0) : max(top + 2 * half + 1, 0), max(left, 0) : max(left + 2 * half + 1, 0)]
+        part = exposure.variance[cut]
+        stamp = stamp[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1]]
+        total = float((stamp.astype(np.float64) ** 2 / part).sum()) if part.size else 0.0
+        variances.append(1 / total if total > 0 else np.inf)
+    return np.array(variances)
+
+
+def _found(
+    found: Table, x: NDArray[np.float64], y: NDArray[np.float64], rose: NDArray[np.bool_]
+) -> np.ndarray:
+    row = np.full(len(x), -1)
+    for sign in (True, False):
+        rows = np.flatnonzero(np.asarray(found["is_positive"]) == sign)
+        places = (np.asarray(found["x"])[rows], np.asarray(found["y"])[rows])
+        nearest = matched(x[rose == sign], y[rose == sign], places, RADIUS_PX)
+        row[rose == sign] = np.where(nearest >= 0, rows[nearest] if rows.size else -1, -1)
+    return row
+
+
+def score_rows(done: Processed, injected: Injected) -> list[Row]:
+    """Mean and width of the score where the truth holds no light, whole and in the worst of the tiles."""
+    simulated, score = done.truth.science, done.difference.difference.score
+    exposure = simulated.exposure
+    sky = exposure.variance.min()  # of the expected light: pixels without any source
+    dark = (exposure.variance < 1.003 * sky) & ~is_defect(done.science.exposure.mask) & np.isfinite(score)
+    for x, y in zip(injected.x, injected.y, strict=True):
+        dark[
+            max(0, int(y) - EDGE_PX) : int(y) + EDGE_PX + 1, max(0, int(x) - EDGE_PX) : int(x) + EDGE_PX + 1
+        ] = False
+    ny, nx = score.shape
+    tiles = [
+        score[rows, cols][dark[rows, cols]]
+        for rows in (slice(k * ny // TILES, (k + 1) * ny // TILES) for k in range(TILES))
+        for cols in (slice(k * nx // TILES, (k + 1) * nx // TILES) for k in range(TILES))
+    ]
+    area = 4 * np.pi * (done.case.fwhm / 2.355) ** 2  # pixels that share their noise
+    values = score[dark].astype(np.float64)
+    values = values[np.abs(values) < 5]
+    name, error = done.case.name, np.sqrt(area / max(values.size, 1))
+    widths = np.array([width(tile) for tile in tiles if tile.size > 3000])
+    means = np.array([tile[np.abs(tile) < 5].mean() for tile in tiles if tile.size > 3000])
+    tile_error = error * np.sqrt(max(len(widths), 1))
+    return [
+        Row("score on empty sky, mean", name, float(values.mean()), error, 0, -0.02, 0.02, values.size),
+        Row("score on empty sky, width", name, width(values), 0.83 * error, 1, 0.98, 1.02, values.size),
+        _worst("score on empty sky, mean of worst tile", name, means, 0.0, tile_error),
+        _worst("score on empty sky, width of worst tile", name, widths, 1.0, 0.83 * tile_error),
+    ]
+
+
+def _worst(label: str, sky: str, values: NDArray[np.float64], target: float, error: float) -> Row:
+    worst = float(values[np.argmax(np.abs(values - target))]) if values.size else float("nan")
+    return Row(label, sky, worst, error, target, target - 0.02, target + 0.02, values.size)
+
+
+def star_score_rows(done: Processed, injected: Injected) -> list[Row]:
+    """Constant bright stars whose score stays within 5 sigma."""
+    truth, score = done.truth.science.truth, done.difference.difference.score
+    x, y = np.asarray(truth["x"]), np.asarray(truth["y"])
+    bright = (truth["kind"] == "star") & (truth["snr"] > 100) & ~truth["saturated"]
+    changed = matched(x, y, (injected.x, injected.y), 5.0) >= 0
+    ny, nx = score.shape
+    inside = (x > EDGE_PX) & (x < nx - EDGE_PX) & (y > EDGE_PX) & (y < ny - EDGE_PX)
+    chosen = np.asarray(bright) & inside & ~changed
+    peak = maximum_filter(np.nan_to_num(np.abs(score)), 3)
+    values = peak[np.rint(y[chosen]).astype(int), np.rint(x[chosen]).astype(int)]
+    n = int(chosen.sum())
+    share = float((values < 5).mean()) if n else float("nan")
+    error = np.sqrt(max(share * (1 - share), 0.01) / n) if n else 0.0
+    return [Row("stars S/N > 100 with score < 5, fraction", done.case.name, share, error, 1, low=0.99, n=n)]
+
+
+def flux_rows(done: Processed, injected: Injected) -> list[Row]:
+    """Flux of candidates that are transients of ideal S/N above 8 against truth."""
+    found = done.difference.candidates
+    chosen = (injected.row >= 0) & (injected.snr > 8)
+    flux = np.asarray(found["flux"], dtype=np.float64)[injected.row[chosen]]
+    err = np.asarray(found["flux_err"], dtype=np.float64)[injected.row[chosen]]
+    true, n = injected.flux[chosen], int(chosen.sum())
+    pulls = (flux - true) / err
+    good = np.isfinite(pulls) & (np.abs(pulls) < 6)
+    if good.sum() < 8:
+        return []
+    flux, true, err = flux[good], true[good], err[good]
+    weight = (true**2 / err**2).sum()
+    bias = 100 * float((flux * true / err**2).sum() / weight - 1)
+    name = done.case.name
+    return [
+        Row("transients, flux bias, %", name, bias, 100 / np.sqrt(weight), 0, -0.5, 0.5, n),
+        *pull_rows("transients, flux", name, pulls[np.isfinite(pulls)], (0.05, 0.03)),
+    ]
+
+
+def completeness_rows(sky: str, parts: list[tuple[Processed, Injected]]) -> list[Row]:
+    """Depth of candidates against the ideal one, on empty sky and on galaxies; alerts at S/N 8 and more."""
+    snr = np.concatenate([injected.snr for _, injected in parts])
+    host = np.concatenate([injected.host for _, injected in parts])
+    seen = np.concatenate([injected.row >= 0 for _, injected in parts])
+    alert = np.concatenate([_alerts(done, injected) for done, injected in parts])
+    rows = []
+    for label, chosen, goal in (("sky", host == "empty", 0.05), ("galaxies", host != "empty", 0.15)):
+        if chosen.sum() > 20:
+            loss, error = depth_loss(snr[chosen], seen[chosen])
+            row = Row(f"depth lost on {label}, mag", sky, loss, error, 0, high=goal, n=int(chosen.sum()))
+            rows.append(row)
+    good = snr >= 8
+    share, n = float(alert[good].mean()), int(good.sum())
+    error = np.sqrt(max(share * (1 - share), 0.005) / n)
+    return [*rows, Row("transients S/N >= 8 that are alerts, fraction", sky, share, error, 1, low=0.95, n=n)]
+
+
+def _alerts(done: Processed, injected: Injected) -> NDArray[np.bool_]:
+    is_alert = np.asarray(done.difference.candidates["is_alert"])
+    return (injected.row >= 0) & is_alert[injected.row] if len(is_alert) else injected.row >= 0
+
+
+def depth_loss(snr: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[float, float]:
+    """Magnitudes by which 50 % completeness falls short of ideal S/N 5, with its error.
+
+    Most probable threshold of a normal distribution of width 1: an ideal search has it at 5.
+    """
+    grid = np.linspace(3.5, 9.0, 1101)
+    chance = np.clip(norm.cdf(snr[:, None] - grid), 1e-3, 1 - 1e-3)
+    likelihood = np.where(seen[:, None], np.log(chance), np.log1p(-chance)).sum(axis=0)
+    weight = np.exp(likelihood - likelihood.max())
+    weight /= weight.sum()
+    mean = float((weight * grid).sum())
+    sigma = float(np.sqrt((weight * (grid - mean) ** 2).sum()))
+    return 2.5 * np.log10(mean / 5), 1.086 * sigma / mean
+
+
+def false_rows(done: Processed, injected: Injected) -> list[Row]:
+    """Candidates and alerts that are no transient, per million pixels."""
+    found, mpx = done.difference.candidates, done.difference.difference.score.size / 1e6
+    x, y = np.asarray(found["x"]), np.asarray(found["y"])
+    false = matched(x, y, (injected.x, injected.y), 3.0) < 0
+    ny, nx = done.difference.difference.score.shape
+    false &= (x > EDGE_PX) & (x < nx - EDGE_PX) & (y > EDGE_PX) & (y < ny - EDGE_PX)
+    alerts, name = int((false & np.asarray(found["is_alert"])).sum()), done.case.name
+    every = int(false.sum())
+    return [
+        _rate("false alerts per Mpx", name, alerts, mpx, 30 / 9.46),
+        _rate("false candidates before any flag per Mpx", name, every, mpx, None),
+    ]
+
+
+def _rate(label: str, sky: str, n: int, mpx: float, goal: float | None) -> Row:
+    return Row(label, sky, n / mpx, np.sqrt(max(n, 1)) / mpx, PEAKS_PER_MPX, high=goal, n=n)

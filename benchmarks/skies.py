@@ -1,0 +1,171 @@
+"""Skies of the fidelity benchmark, taken through the pipeline without telling it the truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from zsds.core.camera_file import load_camera
+from zsds.core.exposure import Exposure
+from zsds.core.flags import Mask
+from zsds.pipeline.difference import DifferenceResult, make_difference
+from zsds.pipeline.reference import make_reference
+from zsds.pipeline.science import ReferenceSky, ScienceResult, ScienceSettings, calibrate
+from zsds.pipeline.settings import Settings
+from zsds.reference import sample_reference
+from zsds.sim import Epochs, EpochSettings, SimulatedQuadrant, epochs, frame_wcs
+from zsds.sim.catalogs import gaia_catalog, ps1_catalog
+
+QUADRANT_PX = 3072 * 3080
+
+
+@dataclass(frozen=True)
+class SkyCase:
+    """One kind of sky.
+
+    Parameters
+    ----------
+    name : str
+    stars : float
+        On a full quadrant of 3072 x 3080 pixels.
+    fwhm : float
+        Of the science exposure, pixels.
+    reference_fwhm : tuple of float
+        Range of the reference's epochs.
+    family : str
+        Of the PSF.
+    crowded : bool
+        Goals are those of 40,000 stars.
+    """
+
+    name: str
+    stars: float
+    fwhm: float
+    reference_fwhm: tuple[float, float]
+    family: str
+    seed: int
+    crowded: bool = False
+
+
+SKIES = (
+    SkyCase("sharp", 6000, 1.3, (1.2, 1.6), "moffat", 1),
+    SkyCase("typical", 8000, 2.1, (1.9, 2.4), "kolmogorov", 2),
+    SkyCase("sparse", 1000, 2.2, (1.9, 2.4), "moffat", 3),
+    SkyCase("coma", 6000, 2.4, (2.1, 2.8), "coma", 4),
+    SkyCase("trailed", 6000, 2.8, (2.2, 3.0), "trailed", 5),
+    SkyCase("sharper", 6000, 1.8, (2.4, 2.9), "gaussian_wings", 6),
+    SkyCase("wide", 6000, 4.0, (2.6, 3.4), "moffat", 7),
+    SkyCase("crowded", 40000, 2.2, (1.9, 2.4), "kolmogorov", 8, crowded=True),
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Size of the images, and what is on each beside the stars."""
+
+    shape: tuple[int, int] = (1000, 1020)
+    n_epochs: int = 10
+    n_transients: int = 120
+    galaxies_per_mpx: float = 110.0
+    rays_per_mpx: float = 25.0
+
+    @property
+    def mpx(self) -> float:
+        """Millions of pixels."""
+        return self.shape[0] * self.shape[1] / 1e6
+
+
+@dataclass(frozen=True)
+class Processed:
+    """A sky with its truth and what the pipeline made of it.
+
+    Parameters
+    ----------
+    case : SkyCase
+    truth : Epochs
+    science : ScienceResult
+        Of the last epoch.
+    references : tuple of ScienceResult
+    difference : DifferenceResult
+    """
+
+    case: SkyCase
+    truth: Epochs
+    science: ScienceResult
+    references: tuple[ScienceResult, ...]
+    difference: DifferenceResult
+
+
+def process(case: SkyCase, frame: Frame) -> Processed:
+    """Simulate a sky, calibrate every epoch, build the reference, subtract.
+
+    Raises
+    ------
+    UnusableData
+        If the pipeline rejects an epoch.
+    """
+    truth = epochs(frame.n_epochs + 1, frame.shape, case.seed, epoch_settings(case, frame))
+    rng = np.random.default_rng([case.seed, 1])
+    sky = ReferenceSky(gaia_catalog(truth.sky, rng), ps1_catalog(truth.sky, rng))
+    *references, science = [calibrate_blind(one, sky) for one in truth.quadrants]
+    template = _template([one.exposure for one in references], science.exposure, frame.n_epochs)
+    difference = make_difference(
+        science.exposure, template, Settings().difference, science.measured.stars, reference_id=1
+    )
+    return Processed(case, truth, science, tuple(references), difference)
+
+
+def epoch_settings(case: SkyCase, frame: Frame) -> EpochSettings:
+    """What to simulate of a sky."""
+    pixels = frame.shape[0] * frame.shape[1]
+    return EpochSettings(
+        n_stars=round(case.stars * pixels / QUADRANT_PX),
+        n_galaxies=round(frame.galaxies_per_mpx * frame.mpx),
+        n_transients=frame.n_transients,
+        fwhm_range=case.reference_fwhm,
+        science_fwhm=case.fwhm,
+        families=(case.family,),
+        colour_coeff=0.05,
+        mag_range=(13.0, 21.0),
+        snr_range=(3.0, 80.0),
+        faded_fraction=0.25,
+        host_shares=(0.65, 0.25, 0.1, 0.0),
+        cosmic_rays=frame.rays_per_mpx * frame.mpx,
+    )
+
+
+def calibrate_blind(simulated: SimulatedQuadrant, sky: ReferenceSky) -> ScienceResult:
+    """Calibrate an exposure from its pixels and its nominal pointing alone."""
+    exposure = blind(simulated.exposure)
+    info = exposure.info
+    guess = frame_wcs(exposure.shape, info.ra, info.dec)
+    return calibrate(exposure, guess, load_camera("demo").bands[info.id.band], sky, ScienceSettings())
+
+
+def blind(exposure: Exposure) -> Exposure:
+    """The exposure as an instrumental calibration would hand it over.
+
+    Without the true WCS, PSF and zero point; cosmic rays are not marked, and the variance is that of the
+    counts instead of the expected light.
+    """
+    mask = exposure.mask & ~np.uint32(Mask.COSMIC_RAY)
+    variance = np.maximum(exposure.data, 0) + np.float32(exposure.info.read_noise**2)
+    return replace(exposure, mask=mask, variance=variance, wcs=None, psf=None, zero_point=None)
+
+
+def matched(
+    x: Sequence[float], y: Sequence[float], there: tuple[np.ndarray, np.ndarray], radius: float
+) -> np.ndarray:
+    """Row of the nearest of ``there`` within a radius in pixels for each position, else -1."""
+    if len(there[0]) == 0 or len(x) == 0:
+        return np.full(len(x), -1)
+    distance, row = cKDTree(np.transpose(there)).query(np.transpose([x, y]))
+    return np.where(distance <= radius, row, -1)
+
+
+def _template(references: list[Exposure], science: Exposure, n_epochs: int) -> Exposure:
+    settings = Settings().reference
+    select = replace(settings.select, min_epochs=min(n_epochs, settings.select.min_epochs))
+    reference = make_reference(references, replace(settings, select=select), rfid=1)
+    return sample_reference(reference, science.wcs, science.shape)

@@ -1,0 +1,136 @@
+"""The benchmarks run, count right, and judge right."""
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from benchmarks import quadrant, speed
+from benchmarks.changes import depth_loss
+from benchmarks.fidelity import measure_sky, pooled_rows
+from benchmarks.rows import Row, format_table, pull_rows
+from benchmarks.skies import SKIES, Frame
+from benchmarks.steps import BUDGET_S, PARTS
+from benchmarks.stopwatch import Stopwatch, watched
+from zsds.resources import resource
+
+SIDE = 300
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory):
+    """Camera file of one small CCD."""
+    top = yaml.safe_load(resource("calib", "cameras", "demo.yaml").read_text())
+    top["amplifier_defaults"] |= {
+        "size": [SIDE + 24, SIDE],
+        "data": f"[1:{SIDE},1:{SIDE}]",
+        "overscan": f"[{SIDE + 1}:{SIDE + 24},1:{SIDE}]",
+    }
+    for amplifier in top["amplifiers"].values():
+        amplifier["x_arcsec"] *= 0.31
+        amplifier["y_arcsec"] *= 0.31
+    top["detectors"] = {1: {"x_arcsec": 0}}
+    path = tmp_path_factory.mktemp("camera") / "small.yaml"
+    path.write_text(yaml.safe_dump(top))
+    return str(path)
+
+
+def test_speed_counts_every_part_of_a_quadrant(camera, tmp_path):
+    plan = quadrant.QuadrantPlan(
+        camera, 1, 1, n_stars=120, n_galaxies=12, n_transients=6, n_epochs=3, n_calibration=3, n_history=400
+    )
+    prepared = quadrant.prepare(tmp_path, plan)
+    assert quadrant.prepared_before(tmp_path, plan) == prepared
+    assert quadrant.prepared_before(tmp_path, replace(plan, n_stars=1)) is None
+    result = speed.measure_prepared(prepared, 1, n_packets=20)
+    parts = result["steps"]
+    assert [part["name"] for part in parts] == [*(part.name for part in PARTS), "everything else"]
+    assert sum(part["core_s"] for part in parts) == pytest.approx(result["quadrant"]["core_seconds"])
+    counted = {step["name"] for part in parts for step in part.get("steps", ())}
+    assert counted == {step for part in PARTS for step, _ in part.steps}  # none has become unreachable
+    assert result["found"]["n_packets"] > 0
+    assert result["packets_per_second"] > 10
+    assert 0.05 < result["quadrant"]["peak_gb"] < 4 or np.isnan(result["quadrant"]["peak_gb"])
+    machine = {"processor": "p", "cores": 1, "load_1min": 0, "python": "3", "numpy": "2", "rfft2_s": 1.0}
+    machine |= {"irfft2_s": 1.0, "memory_pass_s": 1.0}
+    assert "whole quadrant, warm" in speed.table(result | {"machine": machine})
+
+
+def test_budget_is_that_of_the_design():
+    assert pytest.approx(8.0) == BUDGET_S
+
+
+def test_stopwatch_charges_the_innermost_step():
+    watch = Stopwatch()
+    with watch.step("outer"):
+        _burn(0.02)
+        with watch.step("inner"):
+            _burn(0.05)
+    assert watch.costs["outer"].core_s == pytest.approx(0.02, abs=0.015)
+    assert watch.costs["inner"].core_s == pytest.approx(0.05, abs=0.015)
+    assert watch.costs["inner"].calls == 1
+
+
+def test_stopwatch_leaves_functions_as_they_were():
+    before = json.dumps
+    watch = Stopwatch()
+    with watched(watch, [("write", "json:dumps")]):
+        assert json.dumps([1]) == "[1]"
+    assert json.dumps is before
+    assert watch.costs["write"].calls == 1
+    with pytest.raises(AttributeError), watched(watch, [("x", "json:no_such_function")]):
+        pass
+
+
+def _burn(seconds):
+    start = time.process_time()
+    while time.process_time() - start < seconds:
+        pass
+
+
+def test_fidelity_judges_a_sky():
+    sky = replace(SKIES[1], stars=16000)
+    result = measure_sky(sky, Frame((330, 350), n_epochs=3, n_transients=25))
+    names = {row.name: row for row in result.rows}
+    assert names["sky processed to the end"].passed
+    assert names["score on empty sky, width"].value == pytest.approx(1, abs=0.15)
+    assert names["zero point, mmag"].value == pytest.approx(0, abs=60)
+    assert len(result.pulls) == 4
+    rows = result.rows + pooled_rows([result])
+    plain = json.loads(json.dumps([row.plain() for row in rows], allow_nan=False))
+    assert {"name", "sky", "value", "bound", "goal", "peer", "passed"} <= set(plain[0])
+    assert "goals met" in format_table(rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "passed"),
+    [(0.02, 0, True), (0.021, 0, False), (-0.021, 0, False), (0.039, 0.01, True), (0.041, 0.01, False)],
+)
+def test_a_goal_may_be_missed_by_two_sampling_errors(value, error, passed):
+    assert Row("", "", value, error, None, -0.02, 0.02).passed is passed
+
+
+def test_without_goal_or_value_nothing_is_judged():
+    assert Row("", "", 1.0).passed is None
+    assert Row("", "", float("nan"), high=1.0).passed is None
+    assert Row("", "", float("nan")).plain()["value"] is None
+
+
+def test_pulls_of_normal_numbers_pass_and_of_wide_ones_fail():
+    pulls = np.random.default_rng(1).standard_normal(4000)
+    assert [row.passed for row in pull_rows("x", "s", pulls, (0.02, 0.05))] == [True, True]
+    assert [row.passed for row in pull_rows("x", "s", 1.2 * pulls + 0.1, (0.02, 0.05))] == [False, False]
+    assert pull_rows("x", "s", pulls[:7], (0.02, 0.05)) == []
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.2])
+def test_depth_loss_of_a_search_that_is_known(lost):
+    rng = np.random.default_rng(2)
+    snr = np.exp(rng.uniform(np.log(3), np.log(40), 2000))
+    seen = snr + rng.standard_normal(snr.size) > 5 * 10 ** (0.4 * lost)
+    found, error = depth_loss(snr, seen)
+    assert error < 0.03
+    assert found == pytest.approx(lost, abs=4 * error)
