@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy.wcs import WCS
+from numpy.typing import NDArray
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
@@ -17,6 +18,7 @@ from zsds.reference import (
     build_reference,
     select_epochs,
 )
+from zsds.reference.mapping import pixels_to_sky, sky_to_pixels, tangent_wcs
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class ReferencePipelineSettings:
 
     select: SelectionSettings = field(default_factory=SelectionSettings)
     build: ReferenceSettings = field(default_factory=ReferenceSettings)
+    max_margin: float = 0.1  # the grid reaches at most this part of a side beyond the best epoch
 
 
 def make_reference(
@@ -44,7 +47,8 @@ def make_reference(
     rfid : int
         Id of the reference.
     wcs, shape : WCS, (ny, nx), optional
-        Nominal grid of the quadrant at the scale of the pixels; that of the best epoch when absent.
+        Nominal grid of the quadrant at the scale of the pixels; when absent, that of the best epoch widened
+        to hold the others (`common_grid`).
 
     Raises
     ------
@@ -55,13 +59,44 @@ def make_reference(
     depth = [point_source_depth(epoch) for epoch in epochs]
     chosen = select_epochs(fwhm, depth, settings.select)
     kept = [epochs[k] for k in chosen.index]
-    best = kept[0]
-    if wcs is None:
-        wcs, shape = best.wcs, best.shape
     if wcs is None or shape is None:
-        raise UnusableData("no astrometric solution for the reference's grid", {"epochs": len(kept)})
+        if any(epoch.wcs is None for epoch in kept):
+            raise UnusableData("no astrometric solution for the reference's grid", {"epochs": len(kept)})
+        wcs, shape = common_grid(kept, settings.max_margin)
     build = replace(settings.build, min_epochs=settings.select.min_epochs)  # one limit, set in one place
     return build_reference(kept, wcs, shape, build, rfid=rfid)
+
+
+def common_grid(epochs: Sequence[Exposure], max_margin: float) -> tuple[WCS, tuple[int, int]]:
+    """Tangential grid at the pixels' scale, on the first epoch and wide enough for all of them.
+
+    Pointings scatter; a grid of one epoch alone would leave a rim of the others without a reference.
+    """
+    first = epochs[0]
+    ny, nx = first.shape
+    wcs = tangent_wcs(first.wcs, first.shape)
+    x, y = [], []
+    for epoch in epochs:
+        my, mx = epoch.shape
+        ra, dec = pixels_to_sky(
+            epoch.wcs, np.array([0, mx - 1, mx - 1, 0.0]), np.array([0, 0, my - 1, my - 1.0])
+        )
+        corner = sky_to_pixels(wcs, ra, dec)
+        x.append(corner[0])
+        y.append(corner[1])
+    left, right = _margins(np.concatenate(x), nx, max_margin)
+    low, high = _margins(np.concatenate(y), ny, max_margin)
+    wcs.wcs.crpix = wcs.wcs.crpix + np.array([left, low])
+    wcs.wcs.set()
+    return wcs, (ny + low + high, nx + left + right)
+
+
+def _margins(position: NDArray[np.float64], n: int, max_margin: float) -> tuple[int, int]:
+    """Whole pixels to add before and after ``n`` so that the positions lie inside, within the limit."""
+    most = int(max_margin * n)
+    before = int(np.clip(np.ceil(-position.min()), 0, most))
+    after = int(np.clip(np.ceil(position.max() - (n - 1)), 0, most))
+    return before, after
 
 
 def point_source_depth(exposure: Exposure) -> float:
