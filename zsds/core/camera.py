@@ -157,6 +157,22 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Ghosts:
+    """Out-of-focus images of bright stars, reflected to the other side of the optical axis.
+
+    Parameters
+    ----------
+    radius_arcsec : float
+        Of the disks.
+    limit_mag : float
+        Gaia G of the faintest stars that make one.
+    """
+
+    radius_arcsec: float
+    limit_mag: float
+
+
+@dataclass(frozen=True)
 class Camera:
     """Everything the system knows of an instrument.
 
@@ -183,6 +199,8 @@ class Camera:
         Pattern of raw file names, with fields ``{prefix} {time} {field} {band} {ccd} {type}``.
     defaults : mapping of str to value
         Values, by our names, for headers that lack them.
+    ghosts : Ghosts, optional
+        None where the camera has no ghosts worth masking.
     """
 
     name: str
@@ -196,6 +214,7 @@ class Camera:
     frame_types: Mapping[str, str]
     file_pattern: str
     defaults: Mapping[str, str | int | float] = field(default_factory=dict)
+    ghosts: Ghosts | None = None
 
     def amplifier(self, ccd: int, quadrant: int) -> Amplifier:
         """The amplifier of a quadrant."""

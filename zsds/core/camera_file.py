@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from zsds.core.camera import Amplifier, Band, Camera, Detector, Section, Site
+from zsds.core.camera import Amplifier, Band, Camera, Detector, Ghosts, Section, Site
 from zsds.core.errors import BadInput
 from zsds.core.located_yaml import Group, read_yaml
 from zsds.resources import resource
@@ -52,6 +52,7 @@ def load_camera(name_or_path: str | Path) -> Camera:
         frame_types=_frame_types(header.group("frame_types")),
         file_pattern=_file_pattern(top),
         defaults=_defaults(header.group("defaults", {})),
+        ghosts=_ghosts(top),
     )
     header.finish()
     top.finish()
@@ -79,6 +80,15 @@ def _matching(group: Group, key: str, pattern: str, wanted: str) -> str:
     if re.fullmatch(pattern, text) is None:
         raise group.wrong(key, f"must be {wanted}, not {text!r}")
     return text
+
+
+def _ghosts(top: Group) -> Ghosts | None:
+    group = top.group("ghosts", {})
+    if not group.values:
+        return None
+    ghosts = Ghosts(group.number("radius_arcsec", 0, 3600), group.number("limit_mag", -2, 20))
+    group.finish()
+    return ghosts
 
 
 def _site(group: Group) -> Site:

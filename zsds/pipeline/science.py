@@ -16,7 +16,7 @@ from zsds.core.exposure import Exposure, ZeroPoint
 from zsds.core.flags import Mask, is_defect
 from zsds.core.raw import RawCcd
 from zsds.core.units import magnitude, magnitude_error
-from zsds.isr import HaloSettings, IsrSettings, TrailSettings
+from zsds.isr import GhostSettings, HaloSettings, IsrSettings, TrailSettings
 from zsds.photometry import ZeroPointSettings
 from zsds.pipeline.measure import Measured, MeasureSettings, measure
 
@@ -29,10 +29,13 @@ class ReferenceSky:
     ----------
     gaia, ps1 : Table
         Columns of the tables ``gaia`` and ``ps1``; positions at the catalogs' epochs.
+    ghost_makers : Table, optional
+        Bright stars (table ``gaia``) whose ghosts may fall on the quadrant.
     """
 
     gaia: Table
     ps1: Table
+    ghost_makers: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class ScienceSettings:
     isr: IsrSettings = field(default_factory=IsrSettings)
     trails: TrailSettings = field(default_factory=TrailSettings)
     halos: HaloSettings = field(default_factory=HaloSettings)
+    ghosts: GhostSettings = field(default_factory=GhostSettings)
     measure: MeasureSettings = field(default_factory=MeasureSettings)
     astrometry: AstrometrySettings = field(default_factory=AstrometrySettings)
     calibrators: CalibratorSettings = field(default_factory=CalibratorSettings)
@@ -121,6 +125,9 @@ def reduce_science(
     exposure = isr.reduce_quadrant(raw, quadrant, camera.amplifier(ccd, quadrant), calibration, settings.isr)
     _check_pixels(exposure, settings.quality)
     guess = camera.nominal_wcs(ccd, quadrant, info.ra, info.dec)
+    if camera.ghosts is not None:
+        radius = round(camera.ghosts.radius_arcsec / camera.pixel_scale_arcsec)
+        settings = replace(settings, ghosts=replace(settings.ghosts, radius=radius))
     return calibrate(exposure, guess, camera.bands[info.id.band], sky, settings)
 
 
@@ -139,8 +146,25 @@ def calibrate(
     zero_point = _zero_point(stars, sky.ps1, band, settings)
     stars = with_magnitudes(stars, zero_point)
     calibrated = replace(measured.exposure, wcs=solution.wcs, zero_point=zero_point)
+    calibrated = _without_ghosts(calibrated, guess, sky.ghost_makers, settings.ghosts)
     measured = replace(measured, exposure=calibrated, stars=stars)
     return ScienceResult(calibrated, measured, solution.matches, _metrics(measured, solution))
+
+
+def _without_ghosts(exposure: Exposure, guess: WCS, stars: Table | None, settings: GhostSettings) -> Exposure:
+    """Ghosts marked where bright stars, seen where the solution says, are reflected about the axis.
+
+    The optical axis stays on its pixel when the pointing errs; the stars move.
+    """
+    if stars is None or len(stars) == 0 or exposure.wcs is None:
+        return exposure
+    ny, nx = exposure.shape
+    middle = np.array([[(nx - 1) / 2, (ny - 1) / 2]])
+    moved = exposure.wcs.all_world2pix(guess.wcs_pix2world(middle, 0), 0) - middle
+    x, y = guess.wcs_world2pix(stars["ra"], stars["dec"], 0)
+    axis = guess.wcs.crpix - 1
+    x, y = isr.reflected(x + moved[0, 0], y + moved[0, 1], (float(axis[0]), float(axis[1])))
+    return isr.mark_ghosts(exposure, x, y, settings)
 
 
 def _check_pixels(exposure: Exposure, quality: QualitySettings) -> None:

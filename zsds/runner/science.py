@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from astropy.wcs import WCS
 
 from zsds.core.camera import Camera
 from zsds.core.camera_file import load_camera
@@ -68,7 +69,23 @@ def reference_sky(archive: Archive, info: Info) -> ReferenceSky:
     ra, dec = wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
     half = np.hypot(nx, ny) / 2 * archive.camera.pixel_scale_arcsec / 3600
     around = float(ra), float(dec), float(half) + POINTING_MARGIN_DEG
-    return ReferenceSky(_stars_around(archive, "gaia", *around), _stars_around(archive, "ps1", *around))
+    return ReferenceSky(
+        _stars_around(archive, "gaia", *around),
+        _stars_around(archive, "ps1", *around),
+        _ghost_makers(archive, wcs, around[2]),
+    )
+
+
+def _ghost_makers(archive: Archive, wcs: WCS, radius_deg: float) -> Table | None:
+    """Bright stars on the other side of the optical axis, in a circle as wide as the quadrant."""
+    ghosts = archive.camera.ghosts
+    if ghosts is None:
+        return None
+    nx, ny = wcs.pixel_shape
+    axis = wcs.wcs.crpix - 1
+    ra, dec = wcs.wcs_pix2world(2 * axis[0] - (nx - 1) / 2, 2 * axis[1] - (ny - 1) / 2, 0)
+    stars = archive.catalogs.cone("gaia", float(ra), float(dec), radius_deg + ghosts.radius_arcsec / 3600)
+    return stars[stars["phot_g_mean_mag"] < ghosts.limit_mag]
 
 
 def _stars_around(archive: Archive, kind: str, ra: float, dec: float, radius: float) -> Table:
