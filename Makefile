@@ -8,7 +8,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: demo test test-services lint bench bench-speed bench-fidelity clean
+.PHONY: demo test lint bench bench-speed bench-fidelity clean
 
 demo: $(VENV)/.ready
 	$(RUN)/zsds demo demo
