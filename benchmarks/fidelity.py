@@ -18,7 +18,7 @@ import typer
 from benchmarks.changes import Injected, change_rows, completeness_rows, find_injected
 from benchmarks.machine import describe, machine_facts
 from benchmarks.rows import Row, format_table, pull_rows
-from benchmarks.skies import SKIES, Frame, Processed, SkyCase, process
+from benchmarks.skies import FULL_FRAME, FULL_SKIES, SKIES, Frame, Processed, SkyCase, process
 from benchmarks.stars import star_rows, zero_point_pulls
 from zsds.core.errors import UnusableData
 
@@ -28,7 +28,7 @@ class SkyRows:
     """The rows of one sky, and what all skies are pooled from."""
 
     rows: list[Row]
-    pulls: list[tuple[float, float]]
+    pulls: list[tuple[float, float, float]]
     part: tuple[Processed, Injected] | None
 
 
@@ -39,8 +39,10 @@ def measure_sky(case: SkyCase, frame: Frame) -> SkyRows:
     except UnusableData as error:
         logging.getLogger(__name__).warning("%s: %s", case.name, error)
         return SkyRows([_processed(case, 0.0)], [], None)
-    rows = [_processed(case, 1.0), *star_rows(done), *change_rows(done)]
-    return SkyRows(rows, zero_point_pulls(done), (done, find_injected(done)))
+    rows = [_processed(case, 1.0), *star_rows(done.science)]
+    if done.difference is None:
+        return SkyRows(rows, zero_point_pulls(done), None)
+    return SkyRows(rows + change_rows(done), zero_point_pulls(done), (done, find_injected(done)))
 
 
 def _processed(case: SkyCase, value: float) -> Row:
@@ -49,22 +51,23 @@ def _processed(case: SkyCase, value: float) -> Row:
 
 def pooled_rows(results: list[SkyRows]) -> list[Row]:
     """Rows that need all skies: pulls of zero points, depth."""
-    pulls = np.array(list(chain.from_iterable(one.pulls for one in results))).reshape(-1, 2)
+    pulls = np.array(list(chain.from_iterable(one.pulls for one in results))).reshape(-1, 3)
     parts = [one.part for one in results if one.part is not None]
     rows = [
         *pull_rows("zero point", "all", pulls[:, 0], (0.1, 0.1)),
-        *pull_rows("colour term", "all", pulls[:, 1], (0.1, 0.1)),
+        *pull_rows("zero point of PSF fluxes", "all", pulls[np.isfinite(pulls[:, 1]), 1], (0.1, 0.1)),
+        *pull_rows("colour term", "all", pulls[:, 2], (0.1, 0.1)),
     ]
     return rows + (completeness_rows("all", parts) if parts else [])
 
 
-def measure_fidelity(cases: tuple[SkyCase, ...], frame: Frame, processes: int) -> list[Row]:
+def measure_fidelity(work: list[tuple[SkyCase, Frame]], processes: int) -> list[Row]:
     """Rows of all skies."""
     if processes <= 1:
-        results = [measure_sky(case, frame) for case in cases]
+        results = [measure_sky(case, frame) for case, frame in work]
     else:
         with ProcessPoolExecutor(processes) as workers:
-            results = list(workers.map(measure_sky, cases, [frame] * len(cases)))
+            results = list(workers.map(measure_sky, *zip(*work, strict=True)))
     return [row for one in results for row in one.rows] + pooled_rows(results)
 
 
@@ -75,8 +78,9 @@ def main(
 ) -> None:
     """Measure the fidelity on every sky."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    cases = tuple(case for case in SKIES if not sky or case.name in sky)
-    rows = measure_fidelity(cases, Frame(), processes)
+    work = [(case, Frame()) for case in SKIES] + [(case, FULL_FRAME) for case in FULL_SKIES]
+    work = [(case, frame) for case, frame in work if not sky or case.name in sky]
+    rows = measure_fidelity(work, processes)
     machine = machine_facts()
     out.mkdir(parents=True, exist_ok=True)
     result = {"machine": machine, "rows": [row.plain() for row in rows]}

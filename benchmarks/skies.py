@@ -60,13 +60,19 @@ SKIES = (
 )
 
 
+FULL_SKIES = (  # one exposure of a full quadrant, for what needs all its stars
+    SkyCase("full", 8000, 2.1, (2.1, 2.1), "moffat", 11),
+    SkyCase("full-crowd", 40000, 2.1, (2.1, 2.1), "moffat", 12, crowded=True),
+)
+
+
 @dataclass(frozen=True)
 class Frame:
     """Size of the images, and what is on each beside the stars."""
 
     shape: tuple[int, int] = (1000, 1020)
     n_epochs: int = 10
-    n_transients: int = 120
+    n_transients: int = 200
     galaxies_per_mpx: float = 110.0
     rays_per_mpx: float = 25.0
 
@@ -74,6 +80,18 @@ class Frame:
     def mpx(self) -> float:
         """Millions of pixels."""
         return self.shape[0] * self.shape[1] / 1e6
+
+
+FULL_FRAME = Frame((3080, 3072), n_epochs=0, n_transients=0)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """One exposure with its truth and what the pipeline made of it."""
+
+    case: SkyCase
+    simulated: SimulatedQuadrant
+    result: ScienceResult
 
 
 @dataclass(frozen=True)
@@ -84,17 +102,18 @@ class Processed:
     ----------
     case : SkyCase
     truth : Epochs
-    science : ScienceResult
-        Of the last epoch.
-    references : tuple of ScienceResult
-    difference : DifferenceResult
+    science : Calibrated
+        The last epoch.
+    references : tuple of Calibrated
+    difference : DifferenceResult or None
+        None where the sky has one epoch.
     """
 
     case: SkyCase
     truth: Epochs
-    science: ScienceResult
-    references: tuple[ScienceResult, ...]
-    difference: DifferenceResult
+    science: Calibrated
+    references: tuple[Calibrated, ...]
+    difference: DifferenceResult | None
 
 
 def process(case: SkyCase, frame: Frame) -> Processed:
@@ -108,12 +127,17 @@ def process(case: SkyCase, frame: Frame) -> Processed:
     truth = epochs(frame.n_epochs + 1, frame.shape, case.seed, epoch_settings(case, frame))
     rng = np.random.default_rng([case.seed, 1])
     sky = ReferenceSky(gaia_catalog(truth.sky, rng), ps1_catalog(truth.sky, rng))
-    *references, science = [calibrate_blind(one, sky) for one in truth.quadrants]
-    template = _template([one.exposure for one in references], science.exposure, frame.n_epochs)
-    difference = make_difference(
-        science.exposure, template, Settings().difference, science.measured.stars, reference_id=1
-    )
+    *references, science = [Calibrated(case, one, calibrate_blind(one, sky)) for one in truth.quadrants]
+    difference = _subtract(references, science) if references else None
     return Processed(case, truth, science, tuple(references), difference)
+
+
+def _subtract(references: list[Calibrated], science: Calibrated) -> DifferenceResult:
+    exposure = science.result.exposure
+    template = _template([one.result.exposure for one in references], exposure)
+    return make_difference(
+        exposure, template, Settings().difference, science.result.measured.stars, reference_id=1
+    )
 
 
 def epoch_settings(case: SkyCase, frame: Frame) -> EpochSettings:
@@ -164,8 +188,8 @@ def matched(
     return np.where(distance <= radius, row, -1)
 
 
-def _template(references: list[Exposure], science: Exposure, n_epochs: int) -> Exposure:
+def _template(references: list[Exposure], science: Exposure) -> Exposure:
     settings = Settings().reference
-    select = replace(settings.select, min_epochs=min(n_epochs, settings.select.min_epochs))
+    select = replace(settings.select, min_epochs=min(len(references), settings.select.min_epochs))
     reference = make_reference(references, replace(settings, select=select), rfid=1)
     return sample_reference(reference, science.wcs, science.shape)
