@@ -210,7 +210,7 @@ def completeness_rows(sky: str, parts: list[tuple[Processed, Injected]]) -> list
     alert = np.concatenate([_alerts(done, injected)[injected.alone] for done, injected in parts])
     rows = []
     for label, chosen, goal in (("sky", host == "empty", 0.05), ("galaxies", host != "empty", 0.15)):
-        if chosen.sum() > 100:
+        if chosen.sum() > 50:
             loss, error = depth_loss(snr[chosen], seen[chosen])
             row = Row(f"depth lost on {label}, mag", sky, loss, error, 0, high=goal, n=int(chosen.sum()))
             rows.append(row)

@@ -17,7 +17,7 @@ import typer
 
 from benchmarks.changes import Injected, change_rows, completeness_rows, find_injected
 from benchmarks.machine import describe, machine_facts
-from benchmarks.rows import Row, format_table, pull_rows
+from benchmarks.rows import Row, format_table, markdown, pull_rows
 from benchmarks.skies import FULL_FRAME, FULL_SKIES, SKIES, Frame, Processed, SkyCase, process
 from benchmarks.stars import star_rows, zero_point_pulls
 from zsds.core.errors import UnusableData
@@ -85,6 +85,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     result = {"machine": machine, "rows": [row.plain() for row in rows]}
     (out / "fidelity.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (out / "fidelity.md").write_text(markdown(rows), encoding="utf-8")
     typer.echo(f"{format_table(rows)}\nmachine: {describe(machine)}")
 
 

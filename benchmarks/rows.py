@@ -78,6 +78,23 @@ def format_table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table: a line for each name, a column for each sky; missed goals are bold."""
+    skies = list(dict.fromkeys(row.sky for row in rows))
+    lines = [f"| measure | goal | {' | '.join(skies)} |", "|---" * (len(skies) + 2) + "|"]
+    for name in sorted({row.name for row in rows}):
+        here = {row.sky: row for row in rows if row.name == name}
+        goals = list(dict.fromkeys(row.goal for row in here.values()))
+        cells = [_cell(here[sky]) if sky in here else "" for sky in skies]
+        lines.append(f"| {name} | {', '.join(goals)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Row) -> str:
+    text = f"{row.value:.3g}"
+    return f"**{text}**" if row.passed is False else text
+
+
 def _line(row: Row) -> str:
     met = {None: "", True: "yes", False: "NO"}[row.passed]
     bound = "" if row.bound is None else f"{row.bound:.3g}"

@@ -32,6 +32,7 @@ PARTS = (
             ("reduce", "zsds.isr:reduce_quadrant"),
             ("trails", "zsds.isr:mark_trails"),
             ("halos", "zsds.isr:mark_halos"),
+            ("ghosts", "zsds.isr:mark_ghosts"),
             ("cosmic rays", "zsds.isr:mark_cosmic_rays"),
         ),
     ),
