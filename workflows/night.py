@@ -74,17 +74,29 @@ def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:
             raise BadInput(night, "has no science frames in this archive", "register them with: zsds ingest")
         chains = []
         for frame in frames:
+            _check_frame(archive, frame)
             for quadrant in sorted(archive.camera.detectors[frame.ccd].amplifiers):
                 identifier = QuadrantId(
                     frame.time, frame.field, frame.band, frame.ccd, quadrant, archive.camera.prefix
                 )
-                chain = _plan_quadrant(connection, claims, identifier, frame.path)
+                raw = {"raw": frame.path, "digest": frame.digest[:16]}
+                chain = _plan_quadrant(connection, claims, identifier, raw)
                 if chain:
                     chains.append(chain)
     return chains
 
 
-def _plan_quadrant(connection: Any, claims: Claims, identifier: QuadrantId, raw: str) -> Chain:
+def _check_frame(archive: Archive, frame: ledger.Frame) -> None:
+    camera = archive.camera
+    if frame.ccd not in camera.detectors or frame.band not in camera.bands:
+        raise BadInput(
+            frame.path,
+            f"was taken with CCD {frame.ccd} in {frame.band}, which the camera {camera.name} no longer has",
+            "restore the archive's camera file",
+        )
+
+
+def _plan_quadrant(connection: Any, claims: Claims, identifier: QuadrantId, raw: dict[str, str]) -> Chain:
     key, channel = str(identifier), identifier.channel
     ledger.add_units(connection, "science", identifier.night, [key])
     ledger.add_units(connection, "difference", identifier.night, [key])
@@ -94,7 +106,7 @@ def _plan_quadrant(connection: Any, claims: Claims, identifier: QuadrantId, raw:
     if calibration is None and not claims.settings.science.isr.allow_uncalibrated:
         _wait(connection, claims, "science", key, State.NO_CALIBRATION)
         return ()
-    inputs = {"raw": raw, "calibration": None if calibration is None else asdict(calibration)}
+    inputs = {**raw, "calibration": None if calibration is None else asdict(calibration)}
     science = Task("science", key, inputs)
     claimed = claims.take(connection, science, claims.settings.science)
     if claimed is None and ledger.unit_of(connection, "science", key).state is not State.DONE:

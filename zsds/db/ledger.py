@@ -138,7 +138,8 @@ class Outcome:
 def register_frames(connection: Connection, frames: Iterable[Frame]) -> Registration:
     """Record raw frames; a frame known already, wherever it lies, changes nothing.
 
-    Two files of one exposure and CCD with different content are a conflict: the first stays.
+    Two files of one exposure and CCD with different content are a conflict: the first stays. A file that was
+    replaced in its place counts as new.
     """
     new, known, conflicts = [], [], []
     for frame in frames:
@@ -148,6 +149,10 @@ def register_frames(connection: Connection, frames: Iterable[Frame]) -> Registra
             new.append(frame)
         elif present.digest == frame.digest:
             known.append(frame)
+        elif present.path == frame.path:
+            values = storable(asdict(frame))
+            connection.execute(frame_table.update().where(_same(frame)).values(values))
+            new.append(frame)
         else:
             problem = f"differs from {present.path}, which is registered for the same exposure"
             conflicts.append(BadInput(frame.path, problem, "remove the wrong one of the two"))
@@ -155,9 +160,13 @@ def register_frames(connection: Connection, frames: Iterable[Frame]) -> Registra
 
 
 def _same_exposure(connection: Connection, frame: Frame) -> Any:
+    query = sa.select(frame_table.c.path, frame_table.c.digest).where(_same(frame))
+    return connection.execute(query).first()
+
+
+def _same(frame: Frame) -> sa.ColumnElement[bool]:
     keys = ("frame_type", "time", "field", "band", "ccd")
-    same = sa.and_(*(frame_table.c[key] == getattr(frame, key) for key in keys))
-    return connection.execute(sa.select(frame_table.c.path, frame_table.c.digest).where(same)).first()
+    return sa.and_(*(frame_table.c[key] == getattr(frame, key) for key in keys))
 
 
 def frames_of(

@@ -2,9 +2,10 @@
 
 import gzip
 import io
+import os
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,50 @@ def read_raw_header(path: str | Path, camera: Camera) -> RawHeader:
     except _DAMAGE as error:
         problem = _first_line(error)
         raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
+
+
+def check_raw(path: str | Path, camera: Camera) -> RawHeader:
+    """Check that a raw frame is whole and of the camera's shape, without reading its pixels; its header.
+
+    Raises
+    ------
+    BadInput
+        As `read_raw` does, for all that can be told without the pixels.
+    """
+    path = Path(path)
+    header = read_raw_header(path, camera)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(path, memmap=False, disable_image_compression=True) as hdus:
+                _check_images(hdus, path, camera.detectors[header.ccd].amplifiers.values())
+                _check_length(hdus, path)
+    except _DAMAGE as error:
+        problem = _first_line(error)
+        raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
+    return header
+
+
+def _check_images(hdus: fits.HDUList, path: Path, amplifiers: Collection[Amplifier]) -> None:
+    in_primary = any(amplifier.extension == 0 for amplifier in amplifiers)
+    shift = int(in_primary and hdus[0].header.get("NAXIS", 0) == 0 and _has_hdu(hdus, 1))
+    for amplifier in amplifiers:
+        if not _has_hdu(hdus, amplifier.extension + shift):
+            problem = f"has no extension {amplifier.extension}"
+            raise BadInput(str(path), problem, "the file is truncated or of another camera; fetch it again")
+        header = hdus[amplifier.extension + shift].header
+        z = "Z" if "ZNAXIS" in header else ""
+        shape = header.get(f"{z}NAXIS2", 0), header.get(f"{z}NAXIS1", 0)
+        _check_shape(shape, amplifier, path)
+
+
+def _check_length(hdus: fits.HDUList, path: Path) -> None:
+    """A file shorter than its headers say was cut off."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END)
+    ends = [hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus]
+    if length < max(ends):
+        raise BadInput(str(path), f"is truncated: {length} of {max(ends)} bytes", "fetch it again")
 
 
 def write_raw(path: str | Path, ccd: RawCcd, camera: Camera) -> None:
@@ -166,12 +211,7 @@ def _cut(
     hdus: fits.HDUList, amplifier: Amplifier, shift: int, images: dict[int, NDArray[Any]], path: Path
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     image = _image(hdus, amplifier.extension + shift, images, path)
-    if amplifier.stored_shape is not None and image.shape != amplifier.stored_shape:
-        ny, nx = amplifier.stored_shape
-        problem = (
-            f"extension {amplifier.extension} is {image.shape[1]} x {image.shape[0]} pixels, not {nx} x {ny}"
-        )
-        raise BadInput(str(path), problem, OTHER_CAMERA)
+    _check_shape(image.shape, amplifier, path)
     data = _turned(image, amplifier.data, amplifier)
     if amplifier.overscan is None:
         return data, np.zeros((data.shape[0], 0), dtype=np.float32)
@@ -182,6 +222,13 @@ def _cut(
         problem = f"overscan in extension {extension} is only {strip.shape[1]} x {strip.shape[0]} pixels"
         raise BadInput(str(path), problem, OTHER_CAMERA)
     return data, _turned(strip, section, amplifier)
+
+
+def _check_shape(shape: tuple[int, ...], amplifier: Amplifier, path: Path) -> None:
+    if amplifier.stored_shape is not None and shape != amplifier.stored_shape:
+        ny, nx = amplifier.stored_shape
+        problem = f"extension {amplifier.extension} is {shape[1]} x {shape[0]} pixels, not {nx} x {ny}"
+        raise BadInput(str(path), problem, OTHER_CAMERA)
 
 
 def _image(hdus: fits.HDUList, index: int, images: dict[int, NDArray[Any]], path: Path) -> NDArray[Any]:

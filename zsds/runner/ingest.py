@@ -9,7 +9,7 @@ from zsds.core.camera import Camera
 from zsds.core.errors import BadInput
 from zsds.core.ids import file_time
 from zsds.db import ledger
-from zsds.io.raw import read_raw_header
+from zsds.io.raw import check_raw
 from zsds.io.raw_header import NO_BAND
 from zsds.runner.archive import Archive
 
@@ -66,7 +66,7 @@ def describe_frame(path: Path, camera: Camera) -> ledger.Frame:
     BadInput
         If its header cannot be used.
     """
-    header = read_raw_header(path, camera)
+    header = check_raw(path, camera)
     time = file_time(header.start_mjd)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

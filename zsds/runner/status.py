@@ -33,7 +33,9 @@ def failures(archive: Archive, nights: Sequence[str]) -> list[dict[str, Any]]:
     with archive.database.read() as connection:
         for unit in _units(connection, nights):
             if unit.state in (ledger.State.REJECTED, ledger.State.FAILED):
-                reason = (unit.reason or "").partition(" (")[0]
+                reason = unit.reason or ""
+                if unit.state is ledger.State.REJECTED:  # without its numbers, so that many make one group
+                    reason = reason.partition(" (")[0]
                 groups.setdefault((unit.kind, str(unit.state), reason), []).append(unit.key)
     ranked = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
