@@ -129,7 +129,7 @@ def test_a_file_fetched_again_heals_and_the_rejected_stay(bad_night, ready_surve
 
     archive, _, _, times, _ = bad_night
     survey = replace(ready_survey, archive=archive).copied(tmp_path / "archive")
-    good, spare, _ = sorted((ready_survey.sky / "raw" / "2019" / "0110").rglob("*_o.fits.fz"))
+    _, spare, _ = sorted((ready_survey.sky / "raw" / "2019" / "0110").rglob("*_o.fits.fz"))
     for number, what in enumerate(LATER, start=6):
         times[what].unlink(missing_ok=True)
         altered(spare, times[what], shift_days=0.004 * number)
