@@ -38,12 +38,6 @@ def test_alert_path_is_read_from_the_candid_of_a_real_packet():
     assert str(products.alert_path(739260766315010006)) == "alerts/20190110/26076/63/739260766315010006.avro"
 
 
-def test_raw_path():
-    assert str(products.raw_path("20250120147292", 249, "zg", 9, "science")) == (
-        "raw/2025/0120/147292/ztf_20250120147292_000249_zg_c09_o.fits.fz"
-    )
-
-
 def test_every_product_has_its_own_path():
     keys = [
         (products.SCIENCE, ID),

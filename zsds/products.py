@@ -65,7 +65,6 @@ NIGHT = {
 }
 
 _CALIBRATION_FOLDERS = {"bias": "bias", "flat": "hifreqflat", "bad": "pmask"}
-_FRAME_LETTERS = {"science": "o", "bias": "b", "dark": "d", "flat": "f"}
 
 
 @dataclass(frozen=True, order=True)
@@ -192,11 +191,3 @@ def alert_path(candid: int) -> PurePosixPath:
     return PurePosixPath(
         PACKET["packet"].format(night=night, fraction=f"{fraction:05d}", channel=rest // 10**8, candid=candid)
     )
-
-
-def raw_path(
-    time: str, field: int, band: str, ccd: int, frame_type: str, prefix: str = "ztf"
-) -> PurePosixPath:
-    """Where a raw frame belongs when the archive keeps its own copy; ``time`` as in `QuadrantId`."""
-    name = f"{prefix}_{time}_{field:06d}_{band}_c{ccd:02d}_{_FRAME_LETTERS[frame_type]}.fits.fz"
-    return PurePosixPath("raw", time[:4], time[4:8], time[8:], name)

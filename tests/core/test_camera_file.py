@@ -75,7 +75,7 @@ def test_ztf_layout():
     amplifier = camera.amplifier(16, 4)
     assert (amplifier.extension, amplifier.overscan_extension, amplifier.shape) == (4, 8, (3080, 3072))
     assert camera.channel(16, 4) == 63
-    assert camera.bands["zr"].reference_zero_point == 26.275
+    assert camera.bands["zr"].name == "ZTF_r"
 
 
 def test_demo_quadrants_touch_without_gap():

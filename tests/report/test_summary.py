@@ -5,7 +5,7 @@ import pytest
 from report_nights import ordinary_night, quadrants_of, spoil
 
 from zsds.core.tables import check_table
-from zsds.report import Limits, NightRecord, count_scores, empty_quadrants, status_lines, troubles
+from zsds.report import Limits, NightRecord, count_scores, empty_quadrants, troubles
 from zsds.report.summary import bounds, hint, median, minus_median, numbers, states
 
 
@@ -74,22 +74,6 @@ def test_unknown_numbers_are_nan():
 def test_medians_by_group():
     values = np.array([1.0, 3.0, 10.0, np.nan])
     assert minus_median(values, ["a", "a", "b", "c"])[:3].tolist() == [-1.0, 1.0, 0.0]
-
-
-def test_status_lines():
-    assert status_lines(empty_quadrants()) == ["no quadrants"]
-    lines = status_lines(ordinary_night().quadrants)
-    counts = "44 done, 1 waiting for reference, 2 rejected, 1 failed"
-    assert lines[0] == f"48 quadrants of 6 exposures: {counts}"
-    assert lines[1].startswith("  failed 1: IndexError")
-    assert lines[2].startswith("  rejected 2: too few stars for a PSF (ztf_")
-    one = quadrants_of(1)[:1]
-    assert status_lines(one) == ["1 quadrant of 1 exposure: 1 done"]
-    spoil(one, 0, "failed", "", "odd")
-    assert status_lines(one) == [
-        "1 quadrant of 1 exposure: 1 failed",
-        f"  failed 1: odd ({one['id'][0]})",
-    ]
 
 
 def test_histogram_counts_every_pixel_once():

@@ -16,6 +16,9 @@ def init(
     database: Annotated[
         str | None, typer.Option(help="SQLAlchemy URL; SQLite inside the archive by default.")
     ] = None,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Bring the database of an existing archive up to date.")
+    ] = False,
 ) -> None:
     """Make a new archive: product store and operations database.
 
@@ -25,6 +28,11 @@ def init(
     from zsds.db import create_database  # noqa: PLC0415
     from zsds.io.store import Store  # noqa: PLC0415
 
+    if upgrade:
+        store = Store.open(folder)
+        create_database(store.database_url).close()
+        typer.echo(f"the database of {store.root} is up to date")
+        return
     load_camera(camera)
     store = Store.create(folder, camera, database)
     create_database(store.database_url).close()

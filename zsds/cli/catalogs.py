@@ -1,5 +1,6 @@
 """Commands about the local reference catalogs."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,30 @@ def import_(
     catalogs = open_archive(archive).catalogs
     for file in files:
         typer.echo(f"{file}: {catalogs.import_table(kind, file)} rows into {kind}")
+
+
+@group.command("fetch")
+def fetch_(
+    archive: Archive,
+    kind: Annotated[str, typer.Argument(help="gaia or ps1.")],
+    ra: Annotated[float, typer.Option(help="Right ascension of the middle, degrees.")],
+    dec: Annotated[float, typer.Option(help="Declination of the middle, degrees.")],
+    radius: Annotated[float, typer.Option(help="Degrees.")],
+    url: Annotated[str | None, typer.Option(help="Another service that has the same table.")] = None,
+) -> None:
+    """Fetch a region from the public archives; what is here already is not asked for again.
+
+    Example: zsds catalogs fetch gaia --ra 150.1 --dec 2.2 --radius 1.5
+    """
+    from zsds.catalogs import fetch  # noqa: PLC0415
+    from zsds.runner.archive import open_archive  # noqa: PLC0415
+
+    def tell(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"tile {done} of {total}", err=True)
+
+    rows = fetch(kind, ra, dec, radius, open_archive(archive).catalogs, url, progress=tell)
+    typer.echo(f"{rows} rows into {kind}")
 
 
 @group.command("list")

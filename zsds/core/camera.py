@@ -134,8 +134,6 @@ class Band:
         Column of the photometric reference catalog (``g``).
     catalog_colour : tuple of str
         The two columns whose difference is the colour of the colour term.
-    reference_zero_point : float
-        AB mag of 1 DN in the reference images of this band.
     """
 
     id: int
@@ -143,7 +141,6 @@ class Band:
     name: str
     catalog_mag: str
     catalog_colour: tuple[str, str]
-    reference_zero_point: float = 26.0
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,6 @@ def _band(code: str, group: Group) -> Band:
         name=group.text("name"),
         catalog_mag=mag,
         catalog_colour=(colour[0], colour[1]),
-        reference_zero_point=group.number("reference_zero_point", 0, 50, 26.0),
     )
     group.finish()
     return band

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-AB_NANOJANSKY = 31.4  # AB mag of 1 nJy
 MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10.0)
 
 
@@ -19,8 +18,3 @@ def magnitude_error(flux: ArrayLike, flux_err: ArrayLike) -> NDArray[np.float64]
     flux = np.asarray(flux, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(flux > 0, MAG_PER_RELATIVE_FLUX * np.asarray(flux_err) / flux, np.nan)
-
-
-def nanojansky(flux: ArrayLike, zero_point: float) -> NDArray[np.float64]:
-    """Flux in nJy of a flux with the given AB zero point; keeps the sign."""
-    return np.asarray(flux, dtype=np.float64) * 10 ** (-0.4 * (zero_point - AB_NANOJANSKY))

@@ -22,7 +22,7 @@ from zsds.core.exposure import Exposure
 from zsds.core.plain import storable
 from zsds.io.files import write_bytes, written_whole
 from zsds.io.headers import Cards
-from zsds.io.images import ImageSet, read_exposure, read_image, write_exposure, write_plane
+from zsds.io.images import ImageSet, read_exposure, write_exposure, write_plane
 from zsds.io.star_catalogs import write_psf_catalog
 from zsds.io.tables import read_table, write_table
 
@@ -81,10 +81,6 @@ class Products:
         path = self.path(product, identifier)
         write_plane(path, plane, step, exposure=exposure)
         return path
-
-    def load_plane(self, product: str, identifier: products.ProductId) -> NDArray[np.float32]:
-        """Read one plane."""
-        return read_image(self.path(product, identifier))[0]
 
     def save_table(
         self,

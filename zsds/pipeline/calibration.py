@@ -68,12 +68,6 @@ def calibrate_ccd(
     return {q: replace(one, relative_response=level / typical) for q, (one, level) in made.items()}
 
 
-def bands_of_flats(frames: Iterable[RawCcd]) -> list[str]:
-    """Codes of the bands in which there are flat frames."""
-    flats = (frame for frame in frames if frame.frame_type == "flat")
-    return sorted({one.info.id.band for frame in flats for one in frame.quadrants.values()})
-
-
 def _calibrate(
     frames: Sequence[RawCcd], quadrant: int, amplifier: Amplifier, band: str, settings: CalibrationSettings
 ) -> tuple[Calibration, float]:

@@ -10,8 +10,9 @@ from zsds.report.record import (
     empty_quadrants,
     focal_plane_of,
     grid_focal_plane,
+    score_rows,
 )
-from zsds.report.summary import states, status_lines, troubles
+from zsds.report.summary import states, troubles
 
 __all__ = [
     "SCORE_EDGES",
@@ -24,8 +25,8 @@ __all__ = [
     "empty_quadrants",
     "focal_plane_of",
     "grid_focal_plane",
+    "score_rows",
     "states",
-    "status_lines",
     "troubles",
 ]
 

@@ -134,10 +134,14 @@ def count_scores(identifier: str, score: ArrayLike) -> Table:
         Score of the pixels on empty sky, any shape; NaNs and values beyond +-8 are not counted.
     """
     values = np.asarray(score, dtype=np.float64).ravel()
-    counts, _ = np.histogram(values[np.isfinite(values)], SCORE_EDGES)
-    table = new_table("score_histograms", len(counts))
-    table["id"] = np.full(len(counts), identifier, dtype=table["id"].dtype)
-    table["low"], table["count"] = SCORE_EDGES[:-1], counts.astype(np.int64)
+    return score_rows(identifier, np.histogram(values[np.isfinite(values)], SCORE_EDGES)[0])
+
+
+def score_rows(identifier: str, counts: ArrayLike) -> Table:
+    """Rows of the table ``score_histograms`` for a quadrant's counts in the bins of `SCORE_EDGES`."""
+    table = new_table("score_histograms", len(SCORE_EDGES) - 1)
+    table["id"] = np.full(len(table), identifier, dtype=table["id"].dtype)
+    table["low"], table["count"] = SCORE_EDGES[:-1], np.asarray(counts, dtype=np.int64)
     return table
 
 

@@ -44,15 +44,15 @@ _HINTS = (  # words of a reason -> what to do about it; the first that fits
     (r"usable pixels|mask", "Most pixels are masked: check the bad-pixel mask and the raw image."),
     (
         r"memory|killed|worker|timed? ?out|lease",
-        "The machine ran out of memory or time: run fewer workers, then zsds reprocess.",
+        "The machine ran out of memory or time: run the night again with fewer workers.",
     ),
     (
         r"checksum|truncat|header|fits|extension|no such file|filenotfound|permission|badinput",
-        "The file cannot be read: copy it again from the telescope, zsds ingest, then zsds reprocess.",
+        "The file cannot be read: copy it again from the telescope, zsds ingest it, and run the night again.",
     ),
 )
 _DEFAULT_HINTS = {
-    FAILED: "A fault of the software: its traceback is in the log. Report it, then zsds reprocess.",
+    FAILED: "A fault of the software: its traceback is in the log. Report it, then run the night again.",
     REJECTED: "Look at the image: the numbers that condemned it follow the reason.",
     WAITING: "No reference image yet; zsds references builds one when there are enough good epochs.",
 }
@@ -227,28 +227,6 @@ def minus_median(values: FloatArray, groups: Sequence[object]) -> FloatArray:
     for rows in members.values():
         result[rows] -= median(values[rows])
     return result
-
-
-def status_lines(quadrants: Table, max_ids: int = 3) -> list[str]:
-    """A few lines of text for the terminal: how many are done, and the others by reason.
-
-    Parameters
-    ----------
-    quadrants : Table
-        Declared in ``schemas/tables/quadrants.yaml``.
-    max_ids : int
-        Ids named per reason.
-    """
-    if not len(quadrants):
-        return ["no quadrants"]
-    found = states(quadrants)
-    counts = [f"{found.count(state)} {state}" for state in reversed(STATES) if state in found]
-    exposures = len(set(exposure_names(quadrants)))
-    lines = [f"{counted(len(found), 'quadrant')} of {counted(exposures, 'exposure')}: {', '.join(counts)}"]
-    for trouble in troubles(quadrants):
-        named = ", ".join(trouble.ids[:max_ids]) + (", ..." if len(trouble.ids) > max_ids else "")
-        lines.append(f"  {trouble.state} {len(trouble.ids)}: {trouble.reason} ({named})")
-    return lines
 
 
 def counted(number: int, noun: str) -> str:

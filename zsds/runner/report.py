@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from astropy.table import Table, vstack
 
 from zsds import __version__
@@ -13,7 +12,7 @@ from zsds.db import ledger
 from zsds.db.ledger import State
 from zsds.db.objects import packets_of
 from zsds.io.packets import read_packet
-from zsds.report import SCORE_EDGES, NightRecord, empty_quadrants, focal_plane_of
+from zsds.report import NightRecord, empty_quadrants, focal_plane_of, score_rows
 from zsds.runner.archive import Archive
 
 MAX_ALERTS = 2000  # packets read; the strongest and the most doubtful of them are shown
@@ -91,10 +90,7 @@ def _residuals(archive: Archive, key: str) -> Table:
 
 def _scores(archive: Archive, key: str) -> Table:
     counts = archive.store.load_json("difference_metrics", QuadrantId.parse(key))["score_counts"]
-    table = new_table("score_histograms", len(counts))
-    table["id"] = np.full(len(counts), key, dtype=table["id"].dtype)
-    table["low"], table["count"] = SCORE_EDGES[:-1], np.asarray(counts, dtype=np.int64)
-    return table
+    return score_rows(key, counts)
 
 
 def _stacked(name: str, tables: list[Table]) -> Table:

@@ -9,7 +9,6 @@ from zsds.sim.quadrant import Conditions, SimulatedQuadrant, expected_light, ren
 from zsds.sim.scenes import (
     Epochs,
     EpochSettings,
-    epoch_pair,
     epochs,
     frame_region,
     frame_wcs,
@@ -35,7 +34,6 @@ __all__ = [
     "TransientSettings",
     "TruthComparison",
     "compare_with_truth",
-    "epoch_pair",
     "epochs",
     "expected_light",
     "frame_region",

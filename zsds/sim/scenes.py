@@ -213,13 +213,6 @@ def epochs(
     return Epochs(tuple(made), sky)
 
 
-def epoch_pair(
-    shape: tuple[int, int] = (400, 420), seed: int = 1, settings: EpochSettings | None = None
-) -> Epochs:
-    """Two epochs of one sky; ``references[0]`` and ``science``."""
-    return epochs(2, shape, seed, settings)
-
-
 def _epoch(
     k: int, n: int, shape: tuple[int, int], rng: np.random.Generator, settings: EpochSettings
 ) -> tuple[WCS, TabulatedPsf, Conditions]:
