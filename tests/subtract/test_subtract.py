@@ -8,6 +8,7 @@ from scipy.ndimage import maximum_filter
 
 from tests.subtract.sky import Stars, add_star, frozen, make_exposure, make_stars, make_wcs
 from zsds.core.errors import UnusableData
+from zsds.core.exposure import ZeroPoint
 from zsds.core.flags import Mask
 from zsds.core.psf import GaussianPsf
 from zsds.psf.model import GridPsf
@@ -247,7 +248,22 @@ def test_stars_given_are_used(rng):
     result = subtract(n, r, stars=table)
     assert result.flux_scale == pytest.approx(10**-0.12, rel=4 * result.metrics["flux_scale_err"])
     settings = SubtractSettings(match=MatchSettings(min_stars=1000))
-    assert subtract(n, r, settings, stars=table[:0]).flux_scale == pytest.approx(10**-0.12, rel=1e-6)
+    few = subtract(n, r, settings, stars=table[:0])
+    assert few.flux_scale == pytest.approx(10**-0.12, rel=4 * few.metrics["flux_scale_err"] + 1e-6)
+
+
+def test_a_handful_of_stars_gives_scale_and_shift(rng):
+    stars = make_stars(rng, WCS, SHAPE, 5, faint=20000, bright=60000)
+    n, r = pair(rng, stars)
+    wrong = ZeroPoint(r.zero_point.value + 0.1)
+    moved = WCS.deepcopy()
+    moved.wcs.crpix = np.asarray(moved.wcs.crpix) + np.array([0.4, -0.3])
+    shifted = make_exposure(rng, SHAPE, moved, stars, 2.3, sky=60)
+    result = subtract(n, replace(shifted, wcs=WCS, zero_point=wrong))
+    assert 1 <= result.registration.n_stars <= 5
+    assert result.registration.dx == pytest.approx(0.4, abs=0.05)
+    assert result.registration.dy == pytest.approx(-0.3, abs=0.05)
+    assert result.flux_scale == pytest.approx(1, abs=0.03)  # the stars outweigh a wrong zero point
 
 
 def test_variable_stars_do_not_bend_the_flux_scale(rng):

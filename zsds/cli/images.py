@@ -1,5 +1,7 @@
 """Commands that need no archive: simulate, and subtract a pair of images."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +23,10 @@ def difference(
     reference_uncertainty: Annotated[
         Path | None, typer.Option(help="1-sigma image of the reference.")
     ] = None,
+    science_weight: Annotated[
+        Path | None, typer.Option(help="Inverse variance of the science image, 1/DN**2.")
+    ] = None,
+    reference_weight: Annotated[Path | None, typer.Option(help="Inverse variance of the reference.")] = None,
     science_psf: Annotated[Path | None, typer.Option(help="PSF model written by zsds.")] = None,
     reference_psf: Annotated[Path | None, typer.Option(help="PSF model written by zsds.")] = None,
     gain: Annotated[float | None, typer.Option(help="Electrons per DN, where the headers lack it.")] = None,
@@ -38,12 +44,22 @@ def difference(
     """
     from zsds.runner.pair import PairFiles, run_pair  # noqa: PLC0415
 
-    new = PairFiles(science, science_mask, science_uncertainty, science_psf)
-    old = PairFiles(reference, reference_mask, reference_uncertainty, reference_psf)
-    rows = run_pair(
+    new = PairFiles(science, science_mask, science_uncertainty, science_weight, science_psf)
+    old = PairFiles(reference, reference_mask, reference_uncertainty, reference_weight, reference_psf)
+    report = run_pair(
         new, old, out, {"gain": gain, "zero_point": zero_point, "saturation": saturation}, override or ()
     )
-    show(rows, as_json)
+    if as_json:
+        typer.echo(json.dumps(asdict(report), indent=1, default=str))
+        return
+    for line in report.warnings:
+        typer.echo(f"note: {line}", err=True)
+    show(report.alerts, as_json=False)
+    width = max(len(name) for name in report.summary)
+    if report.alerts:
+        typer.echo("")
+    for name, value in report.summary.items():
+        typer.echo(f"{name.ljust(width)}  {value}")
 
 
 @app.command()

@@ -37,6 +37,9 @@ CCD = ("CCDID", "CCD_ID", "CCDNUM")
 QUADRANT = ("QID",)
 CHANNEL = ("RCID", "DBRCID")
 SOURCE_SIGMAS = 3.0
+CLIPPED_PIXELS = 5  # with the very same highest value: the image was cut off there
+CLIPPED_FRACTION = 0.9  # of it counts as saturated: flats and resampling have moved the pixels since
+CLIPPED_SIGMAS = 50.0
 LAG = 4  # pixels; noise correlated by resampling reaches less far
 
 
@@ -113,7 +116,7 @@ def read_calibrated(
     path, known = Path(path), known or Known()
     data, header = _image(path)
     gain = _number(header, GAIN, known.gain, 1.0, positive=True)
-    info = _info(path, header, gain, known)
+    info = _info(path, header, gain, known, clipped_level(data))
     electrons = data * np.float32(gain)
     planes = {"mask": mask, "uncertainty": uncertainty, "weight": weight}
     given = {name: _plane(file, name, data.shape) for name, file in planes.items() if file is not None}
@@ -150,12 +153,25 @@ def _image(path: Path) -> tuple[NDArray[np.float32], fits.Header]:
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         data, header = read_image(path)
         with opened_fits(path) as hdus:
-            merged = hdus[0].header.copy()
-        merged.update({k: header[k] for k in header if k and k not in {"COMMENT", "HISTORY"}})
+            merged = _readable(hdus[0].header)
+        merged.update(_readable(header))
     finite = np.isfinite(data)
     if not finite.any():
         raise BadInput(str(path), "no pixel holds a number", "use another image")
     return np.where(finite, data, np.float32(np.nan)), merged
+
+
+def _readable(header: fits.Header) -> fits.Header:
+    """The cards that follow the standard; comments and what no reader understands are left out."""
+    cards = []
+    for card in header.cards:
+        try:
+            card.verify("silentfix")
+            if card.keyword and card.keyword not in {"COMMENT", "HISTORY", "END"}:
+                cards.append((card.keyword, card.value, card.comment))
+        except (ValueError, fits.VerifyError):
+            continue
+    return fits.Header(cards)
 
 
 def _plane(file: Path, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -200,12 +216,28 @@ def _sky_variance(electrons: NDArray[np.float32], path: Path) -> np.float32:
     return np.float32(sigma**2)
 
 
-def _info(path: Path, header: fits.Header, gain: float, known: Known) -> Info:
+def clipped_level(data: NDArray[np.float32]) -> float:
+    """The level from which pixels are saturated by the image's own account, DN; infinite where none are.
+
+    Light does not repeat itself: where several pixels far above the sky share the very highest value, the
+    converter or a program put it there.
+    """
+    values = data[np.isfinite(data)]
+    if not values.size:
+        return math.inf
+    highest = float(values.max())
+    low, middle = np.percentile(values, [16, 50])
+    far = highest > middle + CLIPPED_SIGMAS * (middle - low)
+    clipped = far and np.count_nonzero(values == highest) >= CLIPPED_PIXELS
+    return CLIPPED_FRACTION * highest if clipped else math.inf
+
+
+def _info(path: Path, header: fits.Header, gain: float, known: Known, clipped: float) -> Info:
     start = _start_mjd(path, header, known)
     ccd = int(_number(header, CCD, None, 1))
     quadrant = int(_number(header, QUADRANT, None, 1))
     identifier = _identifier(path, header, start, ccd, quadrant, known)
-    saturation = _number(header, SATURATION, known.saturation, math.inf, positive=True)
+    saturation = _number(header, SATURATION, known.saturation, clipped, positive=True)
     default_channel = 4 * (identifier.ccd - 1) + identifier.quadrant - 1
     return Info(
         id=identifier,
@@ -274,7 +306,8 @@ def _zero_point(header: fits.Header, gain: float, known: Known) -> ZeroPoint | N
 
 def _wcs(path: Path, header: fits.Header, shape: tuple[int, ...], required: bool) -> WCS | None:
     remedy = "solve its astrometry first, or give two aligned images of one shape"
-    if "CTYPE1" not in header or "CRVAL1" not in header:
+    celestial = re.match(r"(RA|DEC|.LON|.LAT)-", str(header.get("CTYPE1", "")))
+    if celestial is None or "CRVAL1" not in header:
         if required:
             raise BadInput(str(path), "has no WCS", remedy)
         return None

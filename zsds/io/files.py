@@ -81,6 +81,8 @@ def opened_fits(path: Path) -> Iterator[fits.HDUList]:
         raise BadInput(str(path), "the file is empty", "fetch or make it again")
     try:
         with path.open("rb") as file, warnings.catch_warnings():
+            for category in (fits.verify.VerifyWarning, AstropyUserWarning):  # cards beside the standard
+                warnings.filterwarnings("ignore", "The following header keyword is invalid", category)
             warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
             with fits.open(file, memmap=False, lazy_load_hdus=False) as hdus:
                 yield hdus

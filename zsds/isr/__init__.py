@@ -2,6 +2,7 @@
 
 from zsds.isr.calibration import Calibration
 from zsds.isr.cosmic import mark_cosmic_rays, sharpest_ratio
+from zsds.isr.edges import EdgeSettings, mark_edges
 from zsds.isr.ghosts import mark_ghosts, reflected
 from zsds.isr.halos import Halo, find_halos, mark_halos
 from zsds.isr.masters import MasterFlat, build_bad_pixels, build_bias, build_flat
@@ -20,6 +21,7 @@ from zsds.isr.trails import Trail, find_trails, mark_trails
 __all__ = [
     "Calibration",
     "CosmicRaySettings",
+    "EdgeSettings",
     "GhostSettings",
     "Halo",
     "HaloSettings",
@@ -35,6 +37,7 @@ __all__ = [
     "find_halos",
     "find_trails",
     "mark_cosmic_rays",
+    "mark_edges",
     "mark_ghosts",
     "mark_halos",
     "mark_trails",

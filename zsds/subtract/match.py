@@ -25,7 +25,9 @@ class MatchSettings:
     """How stars tie the reference to the science image."""
 
     max_stars: int = 300  # brightest isolated stars, spread over the image
-    min_stars: int = 8  # fewer leave flux scale and registration at what the calibration says
+    min_stars: int = 8  # fewer are averaged with what the calibration says, and give one shift for all
+    calibration_err: float = 0.05  # relative error of the flux scale by the zero points, where stars are few
+    misplacement_px: float = 0.1  # registration of one star is trusted no better where stars are few
     min_snr: float = 30.0  # of a star in each image
     radius: int = 9  # half size of the fitted stamp, pixels
     cell: int = 96  # pixels of a cell in which the brightest star is looked for
@@ -119,19 +121,20 @@ def match_stars(
     fits = _fit_all(science, reference, x, y, expected, settings)
     shape = science.shape
     if fits.x.size < settings.min_stars:
-        flat = [Surface(np.array([v]), 0, shape) for v in (expected or 1.0, 0.0, 0.0)]
-        return Match(*flat, np.nan, np.nan, 0.1, 0.1, int(fits.x.size))
+        return _match_few(fits, expected, shape, settings)
     floor = 0.003  # intrinsic scatter of flux ratios: variability, PSF model
     weight = 1 / ((fits.ratio_err / fits.ratio) ** 2 + floor**2)
     scale, scale_kept = _robust_surface(
         fits, fits.ratio, weight / np.median(fits.ratio) ** 2, settings.flux_order, shape, settings
     )
-    flux_error = float(np.sqrt(1 / weight[scale_kept].sum()))
+    flux_error, weight_of_scale = float(np.sqrt(1 / weight[scale_kept].sum())), weight
     weight = 1 / (fits.shift_err**2 + settings.min_residual**2)
     shift_x, kept_x = _robust_surface(fits, fits.dx, weight, settings.max_order, shape, settings)
     shift_y, kept_y = _robust_surface(fits, fits.dy, weight, settings.max_order, shape, settings)
     residual = fits.ratio / _evaluate(scale, fits) - 1
     flux_rms = central_width(residual[scale_kept])
+    pull = residual * np.sqrt(weight_of_scale)
+    flux_error *= max(1.0, central_width(pull[scale_kept]))  # colours and variables scatter more
     return Match(
         scale,
         shift_x,
@@ -142,6 +145,25 @@ def match_stars(
         _excess(fits.dy - _evaluate(shift_y, fits), fits.shift_err, kept_y, settings),
         int(scale_kept.sum()),
     )
+
+
+def _match_few(fits: _Fits, expected: float | None, shape: tuple[int, int], settings: MatchSettings) -> Match:
+    """One flux scale and one shift from a handful of stars, the scale averaged with the expected one."""
+    n = fits.x.size
+    if n == 0:
+        scale, flux_rms, flux_error, dx, dy = expected or 1.0, np.nan, settings.calibration_err, 0.0, 0.0
+    else:
+        middle = float(np.median(fits.ratio))
+        flux_rms = max(central_width(fits.ratio / middle), float(np.median(fits.ratio_err)) / middle)
+        flux_error = 1.2533 * max(flux_rms, 0.02) / np.sqrt(n)
+        weight = settings.calibration_err**2 / (settings.calibration_err**2 + flux_error**2)
+        scale = middle if expected is None else float(expected ** (1 - weight) * middle**weight)
+        if expected is not None:
+            flux_error *= np.sqrt(weight)
+        dx, dy = float(np.median(fits.dx)), float(np.median(fits.dy))
+    rms = settings.misplacement_px / np.sqrt(max(n, 1))
+    flat = [Surface(np.array([v]), 0, shape) for v in (scale, dx, dy)]
+    return Match(*flat, flux_rms, flux_error, rms, rms, n)
 
 
 def _chosen_stars(
