@@ -42,8 +42,8 @@ class ReferenceSky:
 class CalibratorSettings:
     """Which stars set the zero point."""
 
-    match_radius_arcsec: float = 1.0
-    min_snr: float = 20.0
+    match_radius_arcsec: float = 1.0  # between a star and its catalog entry
+    min_snr: float = 20.0  # fainter stars are not used
     min_star_score: float = 0.5  # of the catalog's star/galaxy score, where it has one
 
 

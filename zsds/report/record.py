@@ -22,34 +22,34 @@ class Limits:
 
     max_rms_arcsec: float = 0.1  # astrometric scatter per axis
     max_shift_arcsec: float = 60.0  # pointing error
-    max_seeing_arcsec: float = 4.0
-    max_psf_residual: float = 0.01
+    max_seeing_arcsec: float = 4.0  # FWHM
+    max_psf_residual: float = 0.01  # largest pixel of the stars' mean residual, of a star's flux
     max_score_offset: float = 0.05  # |mean| of the score on empty sky
     max_score_width_offset: float = 0.05  # |width - 1| of the score on empty sky
-    max_registration_px: float = 0.1
+    max_registration_px: float = 0.1  # reference against science, scatter
     max_zero_point_rms: float = 0.05  # mag
     max_zero_point_loss: float = 0.3  # mag below the median of the same channel and band: clouds
     max_depth_loss: float = 0.75  # mag brighter than the median limit of the same band
-    min_calibrators: int = 30
-    min_astrometry: int = 30
-    min_stars: int = 20
-    max_candidates: int = 2000
-    max_seconds: float = 30.0
-    max_memory_mb: float = 2048.0
+    min_calibrators: int = 30  # stars of the zero point
+    min_astrometry: int = 30  # matches with Gaia
+    min_stars: int = 20  # stars of the PSF
+    max_candidates: int = 2000  # per quadrant, both signs
+    max_seconds: float = 30.0  # per quadrant, both steps
+    max_memory_mb: float = 2048.0  # largest of the process
 
 
 @dataclass(frozen=True)
 class DoubtLimits:
     """What an alert's features may be before it counts as doubtful; ZTF's own cuts are in brackets."""
 
-    max_chipsf: float = 5.0
+    max_chipsf: float = 5.0  # reduced chi-square of the PSF fit
     max_elong: float = 1.4  # (1.6)
     max_nbad: float = 0.0  # (4)
     max_nneg: float = 8.0  # of the 25 pixels of a 5 x 5 box
     min_sumrat: float = 0.7  # noise alone gives about 0
     max_magdiff: float = 0.4  # |aperture - PSF| mag
     min_mindtoedge: float = 10.0  # pixels
-    min_drb: float = 0.5
+    min_drb: float = 0.5  # a classifier's score
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class ReportSettings:
     limits: Limits = field(default_factory=Limits)
     doubts: DoubtLimits = field(default_factory=DoubtLimits)
     max_quadrant_rows: int = 1200  # those outside the limits are kept first
-    max_exposure_rows: int = 1500
+    max_exposure_rows: int = 1500  # exposures listed
     max_ids: int = 12  # ids shown per reason before the rest is folded away
-    max_folded_ids: int = 500
-    n_best_alerts: int = 6
-    n_doubtful_alerts: int = 6
+    max_folded_ids: int = 500  # ids in the fold
+    n_best_alerts: int = 6  # cards of the strongest without doubt
+    n_doubtful_alerts: int = 6  # cards of the most doubtful
     max_points: int = 20000  # per scatter plot; medians use all
-    dots_per_inch: int = 130
+    dots_per_inch: int = 130  # of the plots
 
 
 @dataclass(frozen=True)

@@ -81,13 +81,13 @@ class NightSettings:
     reference_nights: int = 8
     n_science: int = 6
     reference_lead_days: tuple[float, float] = (70.0, 25.0)
-    exposure_s: float = 30.0
+    exposure_s: float = 30.0  # seconds of open shutter
     n_bias: int = 7
     n_flat: int = 7
     calibrate_every_night: bool = False
     seeing_arcsec: tuple[float, float] = (1.8, 2.7)
     families: tuple[str, ...] = ("moffat",)
-    transients_per_sq_deg: float = 80.0
+    transients_per_sq_deg: float = 80.0  # transients on the sky of the survey
     snr_range: tuple[float, float] = (4.0, 100.0)
     faded_fraction: float = 0.25
     asteroids_per_sq_deg: float = 25.0
@@ -98,12 +98,12 @@ class NightSettings:
     pointing_arcsec: float = 15.0
     rotation_deg: float = 0.03
     clouds_mag: float = 0.05
-    wing_fraction: float = 0.01
+    wing_fraction: float = 0.01  # of a star's light, in the wings beyond the core
     processes: int = 1
     sky: SkySettings = field(default_factory=SkySettings)
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     distortion: Distortion = field(default_factory=Distortion)
-    field: int = 600
+    field: int = 600  # number of the field on the survey grid
 
 
 @dataclass(frozen=True)

@@ -149,13 +149,13 @@ class EpochSettings:
     distortion_px: float = 0.5
     sky_range: tuple[float, float] = (600.0, 1200.0)
     zero_point_range: tuple[float, float] = (28.05, 28.25)
-    colour_coeff: float = 0.0
-    mag_range: tuple[float, float] = (13.0, 21.5)
+    colour_coeff: float = 0.0  # colour term of the zero point
+    mag_range: tuple[float, float] = (13.0, 21.5)  # of the stars, in r
     snr_range: tuple[float, float] = (5.0, 60.0)
     faded_fraction: float = 0.3
-    host_shares: tuple[float, float, float, float] = (0.5, 0.3, 0.1, 0.1)
-    cosmic_rays: float = 0.0
-    scale_arcsec: float = 1.01
+    host_shares: tuple[float, float, float, float] = (0.5, 0.3, 0.1, 0.1)  # as in TransientSettings
+    cosmic_rays: float = 0.0  # expected tracks per exposure
+    scale_arcsec: float = 1.01  # side of a pixel
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,12 @@ class SkySettings:
     brightest_mag: float = 9.0
     faintest_mag: float = 21.5
     slope: float = 0.26
-    galaxies_per_sq_deg: float = 1500.0
-    galaxy_brightest_mag: float = 14.5
-    galaxy_faintest_mag: float = 21.5
-    galaxy_slope: float = 0.45
+    galaxies_per_sq_deg: float = 1500.0  # brighter than galaxy_faintest_mag
+    galaxy_brightest_mag: float = 14.5  # brightest r magnitude of a galaxy
+    galaxy_faintest_mag: float = 21.5  # faintest
+    galaxy_slope: float = 0.45  # of log10(number per magnitude) of the galaxies
     variable_fraction: float = 0.01
-    fast_movers: float = 0.002
+    fast_movers: float = 0.002  # fraction of stars with sixtyfold motion
 
 
 @dataclass(frozen=True)
