@@ -25,6 +25,7 @@ def init(
     Example: zsds init /data/survey --camera ztf
     """
     from zsds.core.camera_file import load_camera  # noqa: PLC0415
+    from zsds.core.errors import ZsdsError  # noqa: PLC0415
     from zsds.db import create_database  # noqa: PLC0415
     from zsds.io.store import Store  # noqa: PLC0415
 
@@ -35,7 +36,11 @@ def init(
         return
     load_camera(camera)
     store = Store.create(folder, camera, database)
-    create_database(store.database_url).close()
+    try:
+        create_database(store.database_url).close()
+    except ZsdsError:
+        store.discard()  # so that the mended command can be tried again
+        raise
     typer.echo(f"archive {store.root} for camera {camera} is ready; next: zsds catalogs import, zsds ingest")
 
 

@@ -36,6 +36,7 @@ FIELD = ("PTFFIELD", "FIELDID", "DBFIELD")
 CCD = ("CCDID", "CCD_ID", "CCDNUM")
 QUADRANT = ("QID",)
 CHANNEL = ("RCID", "DBRCID")
+EARLIEST_MJD, LATEST_MJD = 15020.0, 88069.0  # 1900 to 2100
 SOURCE_SIGMAS = 3.0
 CLIPPED_PIXELS = 5  # with the very same highest value: the image was cut off there
 CLIPPED_FRACTION = 0.9  # of it counts as saturated: flats and resampling have moved the pixels since
@@ -73,6 +74,14 @@ class Known:
     exposure_s: float | None = None
     band: str | None = None
     band_id: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("gain", "saturation", "exposure_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise BadInput(name, f"cannot be {value}", "give a number above 0")
+        if self.zero_point is not None and not math.isfinite(self.zero_point):
+            raise BadInput("zero_point", f"cannot be {self.zero_point}", "give the AB mag of 1 DN")
 
 
 def read_calibrated(
@@ -284,7 +293,7 @@ def _start_mjd(path: Path, header: fits.Header, known: Known) -> float:
         return known.start_mjd
     mjd = _number(header, MJD, None, math.nan)
     if math.isfinite(mjd):
-        return mjd
+        return _plausible(path, mjd)
     for keyword in DATE:
         text = str(header.get(keyword, ""))
         moment = read_time(text) if "T" in text else None  # a date alone does not say when
@@ -292,10 +301,16 @@ def _start_mjd(path: Path, header: fits.Header, known: Known) -> float:
             return moment
     jd = _number(header, JD, None, math.nan)
     if math.isfinite(jd):
-        return jd - JD_MINUS_MJD
+        return _plausible(path, jd - JD_MINUS_MJD)
     raise BadInput(
         str(path), f"has no time of exposure ({', '.join(MJD)}, {DATE[1]})", "give its start as MJD"
     )
+
+
+def _plausible(path: Path, mjd: float) -> float:
+    if not EARLIEST_MJD <= mjd <= LATEST_MJD:
+        raise BadInput(str(path), f"says it was taken at MJD {mjd:g}", "mend the header's time")
+    return mjd
 
 
 def _zero_point(header: fits.Header, gain: float, known: Known) -> ZeroPoint | None:

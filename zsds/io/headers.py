@@ -164,20 +164,29 @@ def read_info(header: fits.Header, source: str) -> Info:
 
 
 def read_zero_point(header: fits.Header, gain: float) -> ZeroPoint | None:
-    """Zero point for electrons; None when the header has none."""
-    if "MAGZP" not in header:
+    """Zero point for electrons; None when the header has none that is a number."""
+    value = _number(header, "MAGZP", math.nan)
+    if not math.isfinite(value):
         return None
     return ZeroPoint(
-        value=header["MAGZP"] + 2.5 * math.log10(gain),
-        err=header.get("MAGZPUNC", 0.0),
-        colour_coeff=header.get("CLRCOEFF", 0.0),
-        colour_err=header.get("CLRCOUNC", 0.0),
-        covariance=header.get("ZPCLRCOV", 0.0),
-        rms=header.get("MAGZPRMS", 0.0),
-        n_stars=header.get("NMATCHES", 0),
-        colour_median=header.get("CLRMED", float("nan")),
-        colour_rms=header.get("CLRRMS", float("nan")),
+        value=value + 2.5 * math.log10(gain),
+        err=_number(header, "MAGZPUNC", 0.0),
+        colour_coeff=_number(header, "CLRCOEFF", 0.0),
+        colour_err=_number(header, "CLRCOUNC", 0.0),
+        covariance=_number(header, "ZPCLRCOV", 0.0),
+        rms=_number(header, "MAGZPRMS", 0.0),
+        n_stars=int(_number(header, "NMATCHES", 0)),
+        colour_median=_number(header, "CLRMED", math.nan),
+        colour_rms=_number(header, "CLRRMS", math.nan),
     )
+
+
+def _number(header: fits.Header, keyword: str, default: float) -> float:
+    """A card's number; the default where the card is missing or holds something else."""
+    try:
+        return float(header[keyword])
+    except (KeyError, TypeError, ValueError):
+        return default
 
 
 def _read_provenance(header: fits.Header) -> dict[str, str]:

@@ -189,6 +189,11 @@ class Store(Products):
         write_bytes(root / CONFIGURATION, yaml.safe_dump(configuration, sort_keys=False).encode())
         return cls(root, configuration)
 
+    def discard(self) -> None:
+        """Undo `create`: remove the configuration, and the camera file copied with it."""
+        for name in (CONFIGURATION, "camera.yaml"):
+            (self.root / name).unlink(missing_ok=True)
+
     @classmethod
     def open(cls, root: Path) -> "Store":
         """Open an archive.
