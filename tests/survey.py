@@ -14,6 +14,7 @@ import yaml
 
 from zsds.cli import main
 from zsds.core.camera_file import load_camera
+from zsds.db import ledger
 from zsds.db.schema import metadata
 from zsds.resources import resource
 from zsds.runner.archive import open_archive
@@ -54,6 +55,16 @@ class Survey:
     def night(self) -> str:
         return NIGHT
 
+    @property
+    def frames(self) -> list[Path]:
+        """Science frames of the night, in order of time."""
+        return sorted((self.sky / "raw" / NIGHT[:4] / NIGHT[4:]).rglob("*_o.fits.fz"))
+
+    def units(self, kind: str) -> list:
+        """Units of the night as the ledger has them."""
+        with self.open().database.read() as connection:
+            return ledger.units_of(connection, NIGHT, kind)
+
     def open(self):
         return open_archive(self.archive)
 
@@ -63,13 +74,14 @@ class Survey:
         return replace(self, archive=folder)
 
 
-def zsds(*arguments: object) -> Called:
-    """Run the command in this process, as the shell would."""
+def zsds(*arguments: object, env_archive: Path | None = None) -> Called:
+    """Run the command in this process, as the shell would; ``env_archive`` sets ZSDS_ARCHIVE."""
     out, err = io.StringIO(), io.StringIO()
     status = 0
     words = ["zsds", *map(str, arguments)]
     with (
         mock.patch.object(sys, "argv", words),
+        mock.patch.dict("os.environ", {"ZSDS_ARCHIVE": str(env_archive)} if env_archive else {}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
@@ -146,6 +158,14 @@ def make_surveys(folder: Path) -> str:
 def run_night(survey: Survey, *options: object) -> Called:
     """Run the night on one process."""
     return zsds("night", "--archive", survey.archive, NIGHT, *SERIAL, *options)
+
+
+def forget_frames(archive: Path, keep: Path | None = None) -> None:
+    """Make the archive forget the science and calibration frames of the night, all but one."""
+    table = metadata.tables["frames"]
+    gone = sa.and_(table.c.night == NIGHT, table.c.path != str(keep))
+    with open_archive(archive).database.write() as connection:
+        connection.execute(sa.delete(table).where(gone))
 
 
 def product_hashes(archive: Path) -> dict[str, str]:

@@ -38,9 +38,9 @@ def run_calibrations(
     """
     archive = open_archive(folder)
     archive.store.clean_staging()
-    with Claims(archive, settings, again) as claims, open_cluster(cluster, n_workers) as workers:
+    with Claims(archive, settings, again) as claims:
         chains = plan_calibrations(archive, night, claims)
-        with progress("calibrations", len(chains)) as advance:
+        with open_cluster(cluster, n_workers) as workers, progress("calibrations", len(chains)) as advance:
             run_chains(workers, chains, claims, advance, record_calibration)
 
 

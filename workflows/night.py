@@ -57,13 +57,14 @@ def run_nights(
         archive.catalogs.folder(kind)
     archive.store.clean_staging()
     in_order = sorted(set(nights))
-    with Claims(archive, settings, again) as claims, open_cluster(cluster, n_workers) as workers:
+    with Claims(archive, settings, again) as claims:
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
-        with progress("quadrants", len(chains)) as advance:
-            run_chains(workers, chains, claims, advance)
-        packets = [chain for night in in_order for chain in plan_packets(archive, night, claims)]
-        with progress("packets", len(packets)) as advance:
-            run_chains(workers, packets, claims, advance)
+        with open_cluster(cluster, n_workers) as workers:
+            with progress("quadrants", len(chains)) as advance:
+                run_chains(workers, chains, claims, advance)
+            packets = [chain for night in in_order for chain in plan_packets(archive, night, claims)]
+            with progress("packets", len(packets)) as advance:
+                run_chains(workers, packets, claims, advance)
 
 
 def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:

@@ -40,9 +40,9 @@ def run_references(
     """
     archive = open_archive(folder)
     archive.store.clean_staging()
-    with Claims(archive, settings, again) as claims, open_cluster(cluster, n_workers) as workers:
+    with Claims(archive, settings, again) as claims:
         chains = plan_references(archive, nights, claims)
-        with progress("references", len(chains)) as advance:
+        with open_cluster(cluster, n_workers) as workers, progress("references", len(chains)) as advance:
             run_chains(workers, chains, claims, advance, record_reference)
 
 

@@ -1,5 +1,6 @@
 """Raw frames with something wrong, each made from a good one."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,17 @@ from astropy.io import fits
 from survey import NX
 
 PRIMARY = 0
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+
+
+def documented(heading: str) -> dict[str, list[str]]:
+    """First cell -> the texts in backquotes of the last cell, of the table of that heading in the manual."""
+    section = (
+        PAGE.read_text(encoding="utf-8").partition("## When something is wrong")[2].partition("\n## ")[0]
+    )
+    table = section.partition(heading)[2].partition("|---")[2].partition("\n\n")[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines()[1:]]
+    return {row[0].strip(): re.findall("`([^`]+)`", row[-1]) for row in rows}
 
 
 def altered(source: Path, target: Path, cards=None, pixels=None, shift_days: float = 0.0) -> Path:
@@ -70,36 +82,35 @@ PIXELS: dict[str, Callable] = {
     "all zero": all_zero,
 }
 CARDS = {
-    "no time": ({"OBSMJD": None}, "OBSMJD"),
-    "no filter": ({"FILTER": None}, "FILTER"),
-    "no pointing": ({"TELRAD": None}, "TELRAD"),
-    "exposure not a number": ({"EXPOSURE": "nan"}, "EXPOSURE"),
-    "negative exposure": ({"EXPOSURE": -30.0}, "EXPOSURE"),
-    "year 1900": ({"OBSMJD": 15020.3}, "OBSMJD"),
-    "RA 400": ({"TELRAD": 400.0}, "TELRAD"),
-    "unknown filter": ({"FILTER": "ZTF_u"}, "FILTER"),
-    "unknown CCD": ({"CCD_ID": 7}, "CCD_ID"),
-    "unknown type": ({"IMGTYPE": "focus"}, "IMGTYPE"),
-    "field not a number": ({"FIELDID": "M31"}, "FIELDID"),
+    "no time": {"OBSMJD": None},
+    "no filter": {"FILTER": None},
+    "no pointing": {"TELRAD": None},
+    "exposure not a number": {"EXPOSURE": "nan"},
+    "negative exposure": {"EXPOSURE": -30.0},
+    "year 1900": {"OBSMJD": 15020.3},
+    "RA 400": {"TELRAD": 400.0},
+    "unknown filter": {"FILTER": "ZTF_u"},
+    "unknown CCD": {"CCD_ID": 7},
+    "unknown type": {"IMGTYPE": "focus"},
+    "field not a number": {"FIELDID": "M31"},
 }
 
 
-def refused_frames(source: Path, folder: Path) -> Iterator[tuple[str, Path, str]]:
-    """(what, file, words its error must have) of frames that ``zsds ingest`` must refuse."""
+def refused_frames(source: Path, folder: Path) -> Iterator[tuple[str, Path]]:
+    """(what, file) of frames that ``zsds ingest`` must refuse."""
     content = source.read_bytes()
-    for what, damaged, words in (
-        ("truncated", content[: len(content) // 2], "fetch it again"),
-        ("cut short", content[:-2880], "fetch it again"),
-        ("empty", b"", "fetch it again"),
-        ("not FITS", b"<html>404</html>" * 200, "fetch it again"),
+    for what, damaged in (
+        ("truncated", content[: len(content) // 2]),
+        ("cut short", content[:-2880]),
+        ("empty", b""),
+        ("not FITS", b"<html>404</html>" * 200),
     ):
         path = folder / f"{what.replace(' ', '_')}.fits.fz"
         path.write_bytes(damaged)
-        yield what, path, words
-    path = altered(source, folder / "wrong_shape.fits", pixels=lambda image: image[:100])
-    yield "wrong shape", path, "camera file of this instrument"
-    for number, (what, (cards, words)) in enumerate(CARDS.items()):
+        yield what, path
+    yield "wrong shape", altered(source, folder / "wrong_shape.fits", pixels=lambda image: image[:100])
+    for number, (what, cards) in enumerate(CARDS.items()):
         name = f"{what.replace(' ', '_')}.fits"
-        yield what, altered(source, folder / name, cards=cards, shift_days=0.01 * number), words
+        yield what, altered(source, folder / name, cards=cards, shift_days=0.01 * number)
     path = altered(source, folder / "other_content.fits", pixels=lambda image: image[::-1])
-    yield "same exposure, other content", path, "remove the wrong one"
+    yield "same exposure, other content", path

@@ -156,7 +156,7 @@ def test_a_dying_worker_fails_its_unit_alone(ready_survey, done_survey, tmp_path
     assert called.status == 1, called.err + called.out
     units = _units(survey, "science")
     assert units[victim].state is State.FAILED
-    assert "worker died" in units[victim].reason
+    assert "its worker died each time (out of memory?)" in units[victim].reason
     others = [(unit.state, unit.reason) for key, unit in units.items() if key != victim]
     assert others == [(State.DONE, None)] * 5
     assert _units(survey, "difference")[victim].state is State.PENDING

@@ -1,11 +1,12 @@
 """The ``zsds`` command: one line per mistake, exit status 0 done, 1 failed, 2 wrongly called."""
 
+import logging
 import os
 import sys
 
 import typer
 
-from zsds.core.errors import ZsdsError
+from zsds.core.errors import SettingsError, ZsdsError
 
 
 def main() -> None:
@@ -16,11 +17,21 @@ def main() -> None:
 
     try:
         app()
+    except SettingsError as error:
+        _end(str(error), 2)
     except ZsdsError as error:
-        typer.echo(f"zsds: {error}", err=True)
-        sys.exit(1)
+        _end(str(error), 1)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
-        typer.echo(f"zsds: {error.filename or 'the system'}: {error.strerror or error}", err=True)
-        sys.exit(1)
+        _end(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+    except Exception as error:  # a bug, which the user cannot mend but can report
+        if logging.getLogger().isEnabledFor(logging.INFO):
+            raise
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        _end(f"a mistake in zsds itself ({told}); please report it with what `zsds --verbose ...` prints", 1)
+
+
+def _end(text: str, status: int) -> None:
+    typer.echo(f"zsds: {text}", err=True)
+    sys.exit(status)

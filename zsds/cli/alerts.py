@@ -6,13 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from zsds.cli.app import Archive, AsJson, app, show
+from zsds.cli.app import Archive, AsJson, MaybeArchive, app, show
 
 group = typer.Typer(help="Look at alert packets, ours or ZTF's own.", no_args_is_help=True)
 app.add_typer(group, name="alerts")
-MaybeArchive = Annotated[
-    Path | None, typer.Option("--archive", envvar="ZSDS_ARCHIVE", help="The archive's folder.")
-]
 COLUMNS = (
     "candid",
     "objectId",
@@ -96,8 +93,12 @@ def tar(
     Example: zsds alerts tar 20190110 --archive demo/archive
     """
     from zsds.io.packets import tar_night  # noqa: PLC0415
+    from zsds.runner.status import require_night  # noqa: PLC0415
 
-    made = tar_night(_paths(archive, night), night, out or _opened(archive).store.root / "alerts")
+    paths = _paths(archive, night)
+    if not paths:
+        require_night(_opened(archive), night)
+    made = tar_night(paths, night, out or _opened(archive).store.root / "alerts")
     typer.echo(f"{made.path}: {made.n_packets} public packets, {made.n_withheld} proprietary ones left out")
 
 

@@ -24,6 +24,9 @@ app = typer.Typer(
 Archive = Annotated[
     Path, typer.Option("--archive", envvar="ZSDS_ARCHIVE", help="The archive's folder (or ZSDS_ARCHIVE).")
 ]
+MaybeArchive = Annotated[
+    Path | None, typer.Option("--archive", envvar="ZSDS_ARCHIVE", help="The archive's folder.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="A setting, as step.name=value; repeat for more.")
@@ -88,3 +91,17 @@ def progress(what: str, total: int) -> Iterator[Any]:
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def progress_told(what: str) -> Iterator[Any]:
+    """Function that takes (done, total) and shows them as a bar; nothing on anything but a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

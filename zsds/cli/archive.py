@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from zsds.cli.app import Archive, AsJson, app, progress, show
+from zsds.cli.app import Archive, AsJson, MaybeArchive, app, progress, show
+from zsds.core.errors import ZsdsError
 
 
 @app.command()
@@ -104,35 +105,26 @@ def status(
 
 @app.command()
 def where(
-    archive: Archive,
-    product: Annotated[str, typer.Argument(help="Name of a product; `zsds where list x` lists them.")],
-    identifier: Annotated[str, typer.Argument(help="Quadrant id, candid, or night.")],
+    product: Annotated[str, typer.Argument(help="Name of a product; `zsds where list` lists them.")],
+    identifier: Annotated[
+        str, typer.Argument(help="Quadrant, calibration or reference as `zsds status` has it; candid; night.")
+    ] = "",
+    archive: MaybeArchive = None,
 ) -> None:
-    """Print where a product lies.
+    """Print where a product lies; of a calibration or a reference the newest version, or that after _v.
 
     Example: zsds where difference ztf_20260115300000_000001_zr_c01_o_q1
     """
     from zsds import products  # noqa: PLC0415
     from zsds.core.errors import BadInput  # noqa: PLC0415
-    from zsds.core.ids import QuadrantId  # noqa: PLC0415
-    from zsds.io.store import Store  # noqa: PLC0415
+    from zsds.runner.whereabouts import find_product  # noqa: PLC0415
 
     if product == "list":
         typer.echo("\n".join(products.names()))
         return
-    key: QuadrantId | int | str
-    if identifier.isdigit():
-        key = identifier if len(identifier) == 8 else int(identifier)
-    else:
-        try:
-            key = QuadrantId.parse(identifier)
-        except ValueError as error:
-            raise BadInput(identifier, "is no quadrant id, candid or night", "see zsds status") from error
-    store = Store.open(archive)
-    try:
-        path = store.path(product, key)
-    except KeyError as error:
-        raise BadInput(product, str(error.args[0]), "`zsds where list x` lists all products") from error
+    if archive is None:
+        raise BadInput("--archive", "is not given", "name the archive, or set ZSDS_ARCHIVE")
+    path = find_product(archive, product, identifier)
     typer.echo(path)
     if not path.exists():
         typer.echo(f"zsds: {path} does not exist (yet)", err=True)

@@ -1,12 +1,11 @@
 """Commands about the local reference catalogs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zsds.cli.app import Archive, AsJson, app, show
+from zsds.cli.app import Archive, AsJson, app, progress_told, show
 
 group = typer.Typer(help="Local reference catalogs: Gaia, PS1, orbits.", no_args_is_help=True)
 app.add_typer(group, name="catalogs")
@@ -36,9 +35,9 @@ def import_(
 def fetch_(
     archive: Archive,
     kind: Annotated[str, typer.Argument(help="gaia or ps1.")],
-    ra: Annotated[float, typer.Option(help="Right ascension of the middle, degrees.")],
-    dec: Annotated[float, typer.Option(help="Declination of the middle, degrees.")],
-    radius: Annotated[float, typer.Option(help="Degrees.")],
+    ra: Annotated[float, typer.Option(help="Right ascension of the middle, degrees.", min=0, max=360)],
+    dec: Annotated[float, typer.Option(help="Declination of the middle, degrees.", min=-90, max=90)],
+    radius: Annotated[float, typer.Option(help="Degrees.", min=0, max=180)],
     url: Annotated[str | None, typer.Option(help="Another service that has the same table.")] = None,
 ) -> None:
     """Fetch a region from the public archives; what is here already is not asked for again.
@@ -48,12 +47,10 @@ def fetch_(
     from zsds.catalogs import fetch  # noqa: PLC0415
     from zsds.runner.archive import open_archive  # noqa: PLC0415
 
-    def tell(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            typer.echo(f"tile {done} of {total}", err=True)
-
-    rows = fetch(kind, ra, dec, radius, open_archive(archive).catalogs, url, progress=tell)
-    typer.echo(f"{rows} rows into {kind}")
+    catalogs = open_archive(archive).catalogs
+    with progress_told(f"fetch {kind}") as told:
+        rows = fetch(kind, ra, dec, radius, catalogs, url, progress=told)
+    typer.echo(f"{rows} new rows into {kind}")
 
 
 @group.command("list")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from zsds.core.errors import BadInput
+from zsds.core.errors import BadInput, SettingsError
 from zsds.core.settings import parse_overrides, with_values
 from zsds.pipeline.calibration import CalibrationSettings
 from zsds.pipeline.difference import DifferenceSettings
@@ -45,5 +45,8 @@ def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Se
             ) from error
         if not isinstance(values, dict):
             raise BadInput(str(file), "is not a mapping of steps to settings", "see docs/operations.md")
-        settings = with_values(settings, values)
+        try:
+            settings = with_values(settings, values)
+        except SettingsError as error:
+            raise SettingsError(f"{file}: {error}") from error
     return with_values(settings, parse_overrides(overrides))

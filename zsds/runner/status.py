@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from zsds.core.errors import BadInput
 from zsds.db import ledger
 from zsds.runner.archive import Archive
 
@@ -42,3 +43,16 @@ def failures(archive: Archive, nights: Sequence[str]) -> list[dict[str, Any]]:
         {"kind": kind, "state": state, "units": len(keys), "reason": reason, "for example": keys[0]}
         for (kind, state, reason), keys in ranked
     ]
+
+
+def require_night(archive: Archive, night: str) -> None:
+    """Make sure that a night was run.
+
+    Raises
+    ------
+    BadInput
+        If the ledger has nothing of it.
+    """
+    with archive.database.read() as connection:
+        if not ledger.units_of(connection, night):
+            raise BadInput(night, "nothing of it was run in this archive", f"run it with: zsds night {night}")

@@ -1,0 +1,256 @@
+"""The command line: help with examples, JSON, exit statuses, one line per mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from survey import NIGHT, SERIAL, expect, zsds
+
+from zsds.cli import alerts, archive, catalogs, demo, images, night  # noqa: F401
+from zsds.cli.app import app, progress
+
+
+def commands(group=None, words=()):
+    group = typer.main.get_command(app) if group is None else group
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, (*words, name))
+        else:
+            yield (*words, name)
+
+
+COMMANDS = list(commands())
+
+
+def test_all_commands_are_there():
+    names = {" ".join(words) for words in COMMANDS}
+    assert names >= {
+        "doctor", "init", "simulate", "catalogs import", "catalogs fetch", "catalogs list", "ingest",
+        "calibrate", "references", "night", "difference", "alerts list", "alerts show", "alerts tar",
+        "status", "where", "report", "demo",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_has_an_example_of_the_command(words):
+    called = expect(zsds(*words, "--help"))
+    text = " ".join(called.out.split())
+    assert "Example: zsds " + " ".join(words) in text
+    assert "Usage:" in text
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys, resource; sys.argv = ['zsds', '--help']\n"
+        "from zsds.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(used.ru_utime + used.ru_stime, *(m for m in ('numpy', 'astropy', 'dask', 'numba')"
+        " if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    cpu, *heavy = done.stdout.splitlines()[-1].split()
+    assert float(cpu) < 1.0
+    assert heavy == []
+
+
+TABLES = [
+    ("status",),
+    ("status", "--night", NIGHT),
+    ("catalogs", "list"),
+    ("alerts", "list"),
+    ("alerts", "list", "--night", NIGHT),
+]
+
+
+@pytest.mark.parametrize("words", TABLES, ids=" ".join)
+def test_tables_are_json_on_demand(done_survey, words):
+    plain = expect(zsds(*words, "--archive", done_survey.archive))
+    found = json.loads(expect(zsds(*words, "--archive", done_survey.archive, "--json")).out)
+    assert found
+    assert isinstance(found, list)
+    assert len(plain.out.splitlines()) > len(found)
+
+
+def test_runs_print_json_too(done_survey, tmp_path):
+    survey = done_survey.copied(tmp_path / "archive")
+    for words in (
+        ("ingest", survey.sky / "raw"), ("night", NIGHT, *SERIAL), ("references", *SERIAL),
+        ("calibrate", "--night", NIGHT, *SERIAL),
+    ):  # fmt: skip
+        called = expect(zsds(*words, "--archive", survey.archive, "--json"))
+        assert isinstance(json.loads(called.out), list)
+
+
+def test_doctor(done_survey, tmp_path):
+    called = zsds("doctor", "--archive", done_survey.archive, "--json")
+    findings = {row["what"]: row for row in json.loads(called.out)}
+    assert findings["archive"]["ok"]
+    assert findings["database"]["ok"]
+    assert findings["catalog gaia"]["ok"]
+    wrong = [row for row in findings.values() if not row["ok"]]
+    assert called.status == int(bool(wrong))
+    assert all(row["remedy"] for row in wrong)
+    expect(zsds("init", tmp_path / "new", "--camera", "demo"))
+    called = zsds("doctor", "--archive", tmp_path / "new")
+    assert called.status == 1
+    assert "zsds catalogs import gaia FILE" in called.out
+    called = zsds("doctor", "--archive", tmp_path / "nothing")
+    assert called.status == 1
+    assert "zsds init" in called.out
+
+
+def test_where_knows_every_sort_of_name(done_survey):
+    at = ("--archive", done_survey.archive)
+    quadrant = sorted((done_survey.archive / "sci" / "2019").rglob("*_candidates.fits"))[0].name
+    packet = sorted((done_survey.archive / "alerts").rglob("*.avro"))[0]
+    for product, name in (
+        ("candidates", quadrant.removesuffix("_candidates.fits")),
+        ("packet", packet.stem),
+        ("report", NIGHT),
+        ("reference", "ztf_000600_zr_c01_q1"),
+        ("reference", "ztf_000600_zr_c01_q1_v1"),
+        ("flat", f"ztf_{NIGHT}_zr_c01_q2"),
+    ):
+        called = expect(zsds("where", product, name, *at))
+        assert Path(called.out.strip()).is_file()
+    assert "difference_mask" in expect(zsds("where", "list")).out.split()
+    for product, name, words in (
+        ("reference", "ztf_000600_zr_c01_q1_v2", "does not exist"),
+        ("sky", NIGHT, "where list"),
+        ("packet", "M31", "zsds status"),
+    ):
+        called = zsds("where", product, name, *at)
+        assert called.status == 1
+        assert words in called.err
+        assert len(called.err.splitlines()) == 1
+
+
+def test_alerts_can_be_shown(done_survey, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    packet = sorted((done_survey.archive / "alerts").rglob("*.avro"))[-1]
+    called = expect(zsds("alerts", "show", packet.stem, "--archive", done_survey.archive))
+    assert "objectId" in called.out
+    assert (tmp_path / f"{packet.stem}.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads(expect(zsds("alerts", "show", packet, "--json", "--out", tmp_path / "a.png")).out)
+    assert record["candid"] == int(packet.stem)
+    (row,) = json.loads(expect(zsds("alerts", "list", packet, "--json")).out)
+    assert row["mjd"] == pytest.approx(record["candidate"]["jd"] - 2400000.5)
+
+
+WRONG_CALLS = [
+    ("nonsense",),
+    ("night", "--cluster"),
+    ("night", "--no-such-option", NIGHT),
+    ("catalogs", "fetch", "gaia", "--ra", "400", "--dec", "0", "--radius", "1"),
+    ("catalogs", "fetch", "gaia", "--ra", "ten", "--dec", "0", "--radius", "1"),
+    ("night", NIGHT, "--set", "difference.no_such=1"),
+    ("night", NIGHT, "--set", "science.quality.max_rms_arcsec=wide"),
+    ("night", NIGHT, "--set", "no equals sign"),
+    ("references", "--set", "reference.select=3"),
+    ("simulate", "sky", "--set", "n_moons=2"),
+]
+
+
+@pytest.mark.parametrize("words", WRONG_CALLS, ids=" ".join)
+def test_a_wrong_call_ends_with_2(done_survey, words):
+    called = zsds(*words, env_archive=done_survey.archive)
+    assert called.status == 2
+    assert called.err.strip()
+    assert "Traceback" not in called.err
+    assert called.out == ""
+
+
+MISTAKES = [
+    (("status", "--archive", "/no/such/place"), "zsds init"),
+    (("init", "new", "--camera", "no_such_camera"), "give a YAML file"),
+    (("init", "new", "--camera", "demo", "--database", "nonsense"), "sqlite:///FILE"),
+    (("night", "20010101"), "zsds ingest"),
+    (("night", "tonight"), "zsds ingest"),
+    (("calibrate", "--night", "20010101"), "zsds ingest"),
+    (("references", "--night", "20010101"), "zsds night"),
+    (("report", "20010101"), "zsds night"),
+    (("alerts", "show", "12345678901234567"), "check"),
+    (("alerts", "show", "no_such_file.avro"), "check"),
+    (("alerts", "tar", "20010101"), "zsds night"),
+    (("ingest", "no_such_folder"), "check the path"),
+    (("ingest", "."), "name raw frames"),
+    (("catalogs", "import", "gaia", "no_such_file"), "check"),
+    (("catalogs", "import", "moons", "no_such_file"), "gaia"),
+    (
+        ("catalogs", "fetch", "orbits", "--ra", "1", "--dec", "-1", "--radius", "1"),
+        "zsds catalogs import orbits FILE",
+    ),
+    (("night", NIGHT, "--cluster", "cloud"), "use local, serial"),
+    (("night", NIGHT, "--settings", "no_such.yaml"), "mend it"),
+    (("difference", "no.fits", "none.fits", "--out", "result"), "check"),
+]
+
+
+@pytest.mark.parametrize("words, remedy", MISTAKES, ids=lambda value: " ".join(value)[:40])
+def test_a_mistake_is_one_line_with_a_remedy(done_survey, tmp_path, monkeypatch, words, remedy):
+    monkeypatch.chdir(tmp_path)
+    called = zsds(*words, env_archive=done_survey.archive)
+    assert called.status == 1
+    (line,) = called.err.splitlines()
+    assert line.startswith("zsds: ")
+    assert remedy in line
+    assert "Traceback" not in line
+
+
+def test_a_failed_init_can_be_tried_again(tmp_path):
+    assert zsds("init", tmp_path / "new", "--camera", "demo", "--database", "nonsense").status == 1
+    expect(zsds("init", tmp_path / "new", "--camera", "demo"))
+    again = zsds("init", tmp_path / "new", "--camera", "demo")
+    assert again.status == 1
+    assert "is an archive already" in again.err
+    assert "up to date" in expect(zsds("init", tmp_path / "new", "--upgrade")).out
+
+
+def test_a_bug_is_one_line_too(done_survey, monkeypatch):
+    def broken(*_):
+        raise KeyError("nobody\nexpects this")
+
+    monkeypatch.setattr("zsds.runner.status.unit_counts", broken)
+    called = zsds("status", "--archive", done_survey.archive)
+    assert called.status == 1
+    (line,) = called.err.splitlines()
+    assert "KeyError" in line
+    assert "--verbose" in line
+
+
+def test_fetch_takes_southern_declinations(done_survey, monkeypatch):
+    asked = []
+
+    def fetch(kind, ra, dec, radius, store, url, progress):
+        asked.append((kind, ra, dec, radius, store.root.parent, url, progress))
+        return 12
+
+    monkeypatch.setattr("zsds.catalogs.fetch", fetch)
+    words = ("catalogs", "fetch", "ps1", "--ra", 150.1, "--dec", -20.5, "--radius", 1.5)
+    words = (*words, "--url", "http://127.0.0.1/tap")
+    assert "12 new rows into ps1" in expect(zsds(*words, env_archive=done_survey.archive)).out
+    assert asked == [("ps1", 150.1, -20.5, 1.5, done_survey.archive, "http://127.0.0.1/tap", None)]
+
+
+def test_no_bar_where_there_is_no_terminal(capsys):
+    with progress("quadrants", 3) as advance:
+        advance()
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+def test_a_bar_on_a_terminal(monkeypatch):
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with progress("quadrants", 3) as advance:
+            advance()
+        terminal.flush()
+        assert b"quadrants" in os.read(master, 10000)
+    os.close(master)
