@@ -26,7 +26,6 @@ def init(
     Example: zsds init /data/survey --camera ztf
     """
     from zsds.core.camera_file import load_camera  # noqa: PLC0415
-    from zsds.core.errors import ZsdsError  # noqa: PLC0415
     from zsds.db import create_database  # noqa: PLC0415
     from zsds.io.store import Store  # noqa: PLC0415
 
