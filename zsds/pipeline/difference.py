@@ -162,11 +162,11 @@ def cut_candidates(science: Exposure, result: DifferenceResult) -> dict[int, ale
 def _metrics(difference: Difference, found: Table, score: NDArray[np.float32]) -> dict[str, float]:
     middle = np.abs(score) < 4  # real sources are rare, and must not count
     return {
+        **difference.metrics,  # its score is that before normalising; what follows is the score as published
         "score_mean": float(score[middle].mean(dtype=np.float64)) if middle.any() else float("nan"),
         "score_width": central_width(score),
         "flux_scale": difference.flux_scale,
         "registration_px": float(np.hypot(difference.registration.dx_rms, difference.registration.dy_rms)),
         "n_candidates": len(found),
         "n_alerts": int(np.sum(found["is_alert"])),
-        **difference.metrics,
     }
