@@ -34,7 +34,7 @@ def run_calibrations(
     Raises
     ------
     BadInput
-        If the night has no bias or no flat frames.
+        If the night has no flat frames, or neither it nor a night before has bias or dark frames.
     """
     archive = open_archive(folder)
     archive.store.clean_staging()
@@ -48,7 +48,10 @@ def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chai
     """Claimed tasks for every quadrant and band with frames."""
     camera, settings = archive.camera, claims.settings.calibration
     with archive.database.write() as connection:
-        frames = {kind: ledger.frames_of(connection, night, kind) for kind in ("bias", "flat")}
+        frames = {
+            "bias": _newest_zero(connection, night),
+            "flat": ledger.frames_of(connection, night, "flat"),
+        }
         for kind, found in frames.items():
             if not found:
                 raise BadInput(
@@ -68,6 +71,16 @@ def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chai
                 if claims.take(connection, task, settings):
                     chains.append((task,))
     return chains
+
+
+def _newest_zero(connection: Any, night: str) -> list[ledger.Frame]:
+    """Bias frames of the night, or of the newest night before that has any; darks where there is no bias."""
+    for kind in ("bias", "dark"):
+        found = [f for f in ledger.frames_of(connection, frame_type=kind) if f.night <= night]
+        newest = {ccd: max(f.night for f in found if f.ccd == ccd) for ccd in {f.ccd for f in found}}
+        if found:
+            return [f for f in found if f.night == newest[f.ccd]]
+    return []
 
 
 def _task(

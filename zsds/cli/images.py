@@ -1,4 +1,4 @@
-"""Commands that need no archive: simulate, and subtract a pair of images."""
+"""Commands that need no archive: subtract a pair of images, measure one, simulate."""
 
 import json
 from dataclasses import asdict
@@ -60,6 +60,29 @@ def difference(
         typer.echo("")
     for name, value in report.summary.items():
         typer.echo(f"{name.ljust(width)}  {value}")
+
+
+@app.command()
+def measure(
+    image: Annotated[Path, typer.Argument(help="Calibrated image, or with --camera a raw frame.")],
+    out: Annotated[Path, typer.Option(help="Folder for the products; made if needed.")],
+    camera: Annotated[
+        str | None, typer.Option(help="Of a raw frame: name of a shipped camera, or a YAML file.")
+    ] = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sky, PSF and a catalog of one image, without archive, calibrations or reference catalogs.
+
+    A raw frame is corrected by its overscan alone, and its positions rest on the header's pointing.
+
+    Example: zsds measure frame.fits --out result --camera sinistro
+    """
+    from zsds.runner.measure import run_measure  # noqa: PLC0415
+
+    rows = run_measure(image, out, camera, override or ())
+    columns = max((list(row) for row in rows), key=len)
+    show(rows, as_json, columns)
 
 
 @app.command()

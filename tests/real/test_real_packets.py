@@ -1,0 +1,71 @@
+"""Our packets of real pixels beside ZTF's own: the same fields, order and types, read by the same reader."""
+
+import gzip
+import io
+
+import fastavro
+import pytest
+from astropy.io import fits
+
+STAMPS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
+
+
+def read(path):
+    with path.open("rb") as file:
+        reader = fastavro.reader(file)
+        return reader.writer_schema, next(reader)
+
+
+@pytest.fixture(scope="module")
+def packets(colours, shared_data):
+    _, out = colours
+    ours = read(min((out / "packets").glob("*.avro")))
+    theirs = read(min((shared_data / "ztf_alerts" / "v401_native_fp_hists").glob("*.avro")))
+    return ours, theirs
+
+
+def shape_of(schema):
+    """Field names and types in order, records unfolded; names of records and comments left out."""
+    if isinstance(schema, list):
+        return [shape_of(part) for part in schema]
+    if isinstance(schema, dict) and schema["type"] == "record":
+        return [(f["name"], shape_of(f["type"])) for f in schema["fields"]]
+    if isinstance(schema, dict):
+        return [schema["type"], shape_of(schema.get("items", ""))]
+    return schema.rpartition(".")[2]
+
+
+def test_fields_order_and_types_are_those_of_the_survey(packets):
+    (ours, our_record), (theirs, their_record) = packets
+    assert list(our_record) == list(their_record)
+    assert list(our_record["candidate"]) == list(their_record["candidate"])
+    for mine, real in zip(shape_of(ours), shape_of(theirs), strict=True):
+        assert mine == real
+
+
+def test_values_have_the_same_types(packets):
+    ours, theirs = (record["candidate"] for _, record in packets)
+    for name, value in ours.items():
+        if value is not None and theirs[name] is not None:
+            assert type(value) is type(theirs[name]), name
+
+
+def test_stamps_open_alike(packets):
+    headers = []
+    for _, record in packets:
+        for name in STAMPS:
+            stored = record[name]
+            assert stored["fileName"].endswith(".fits.gz")
+            with fits.open(
+                io.BytesIO(gzip.decompress(stored["stampData"])), ignore_missing_simple=True
+            ) as hdus:
+                headers.append((hdus[0].data.shape, hdus[0].data.dtype, hdus[0].header["BUNIT"].strip()))
+    assert set(headers) == {headers[0]}
+
+
+def test_a_reader_of_the_real_schema_reads_ours(packets, tmp_path):
+    (_, record), (theirs, _) = packets
+    buffer = io.BytesIO()
+    fastavro.writer(buffer, theirs, [record])
+    buffer.seek(0)
+    assert next(fastavro.reader(buffer))["candid"] == record["candid"]
