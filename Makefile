@@ -1,14 +1,15 @@
-# make demo | make test | make bench | make lint | make clean
+# make demo | make test | make test-services | make bench | make lint | make clean
 PYTHON ?= python3
 VENV ?= .venv
 RUN = OMP_NUM_THREADS=1 $(VENV)/bin
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: demo test lint bench bench-speed bench-fidelity clean
+.PHONY: demo test test-services services lint bench bench-speed bench-fidelity clean
 
 demo: $(VENV)/.ready
 	$(RUN)/zsds demo demo
@@ -18,6 +19,14 @@ test: $(VENV)/.ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(RUN)/python -m pytest -n 2 --dist worksteal
+
+# What users run beside zsds: PostgreSQL and a browser, from Debian's packages; the tests start them themselves.
+services:
+	command -v chromium && ls /usr/lib/postgresql/*/bin/initdb || \
+	  ($(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends chromium postgresql)
+
+test-services: $(VENV)/.ready services
+	$(RUN)/python -m pytest -m services -o timeout=900
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .

@@ -50,3 +50,12 @@ def ready_survey(surveys):
 def done_survey(surveys):
     """The tiny survey after its night; copy it to change it."""
     return surveys[1]
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL server; only tests marked ``services`` ask for it."""
+    from postgres import running_server
+
+    with running_server() as server:
+        yield server

@@ -124,9 +124,10 @@ def simulate(folder: Path) -> str:
     return made.reference_nights[0]
 
 
-def make_archive(folder: Path, sky: Path) -> None:
+def make_archive(folder: Path, sky: Path, database: str | None = None) -> None:
     """An empty archive with catalogs and all frames."""
-    expect(zsds("init", folder, "--camera", sky.parent / "tiny.yaml"))
+    where = ("--database", database) if database else ()
+    expect(zsds("init", folder, "--camera", sky.parent / "tiny.yaml", *where))
     for kind in ("gaia", "ps1", "orbits"):
         expect(zsds("catalogs", "import", "--archive", folder, kind, sky / "catalogs" / f"{kind}.parquet"))
     expect(zsds("ingest", "--archive", folder, sky / "raw"))

@@ -1,5 +1,6 @@
 """History: detections, non-detections and counts, against a list kept by hand."""
 
+import re
 import time
 from dataclasses import replace
 
@@ -192,6 +193,7 @@ def fill(connection, n):
     columns = zip(range(n), ra.tolist(), dec.tolist(), healpix_index(ra, dec).tolist(), strict=True)
     rows = [{**fixed, "candid": i, "pid": i, "ra": r, "dec": d, "ipix": p} for i, r, d, p in columns]
     connection.execute(detections.insert(), rows)
+    connection.execute(sa.text("ANALYZE"))  # as servers do by themselves now and then
     return ra, dec
 
 
@@ -212,20 +214,32 @@ def test_cost_does_not_grow_with_what_is_stored(database):
     assert seconds[1] < 4 * seconds[0]
 
 
-def test_look_ups_use_the_index(database):
+EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}
+
+
+def plans_of_look_ups(connection):
+    """What the database says it will do for each query of a history."""
     plans = []
+
+    def explain(conn, cursor, statement, parameters, context, executemany):
+        if statement.startswith("SELECT"):
+            own = conn.connection.dbapi_connection
+            plan = own.execute(f"{EXPLAIN[conn.dialect.name]} {statement}", parameters)
+            plans.append(" ".join(str(row[-1]) for row in plan))
+
+    sa.event.listen(connection, "before_cursor_execute", explain)
+    rows_in_ranges(connection, detections, cone_ranges([1.0], [2.0], 1.5), detections.c.jd > 5)
+    history_of(connection, RA, DEC, NOW)
+    sa.event.remove(connection, "before_cursor_execute", explain)
+    return plans
+
+
+def test_look_ups_use_the_index(database):
+    with database.write() as connection:
+        fill(connection, 20000)
     with database.read() as connection:
-
-        def explain(conn, cursor, statement, parameters, context, executemany):
-            if statement.startswith("SELECT"):
-                plan = conn.connection.dbapi_connection.execute("EXPLAIN QUERY PLAN " + statement, parameters)
-                plans.append(" ".join(row[3] for row in plan))
-
-        sa.event.listen(connection, "before_cursor_execute", explain)
-        rows_in_ranges(connection, detections, cone_ranges([1.0], [2.0], 1.5), detections.c.jd > 5)
-        history_of(connection, RA, DEC, NOW)
-    assert plans
+        plans = plans_of_look_ups(connection)
+    assert len(plans) > 2
     for plan in plans:
-        assert "SCAN detections" not in plan
+        assert not re.search(r"(SCAN|Seq Scan on) detections", plan), plan
         assert "SCAN coverage" not in plan
-        assert "INDEX" in plan or "PRIMARY KEY" in plan

@@ -14,6 +14,7 @@ from zsds.db.schema import REVISION, REVISIONS
 
 BUSY_S = 60.0  # how long one process waits for another's transaction
 WRITES = "zsds_writes"
+MIGRATION_LOCK = 0x7A736473  # "zsds"; any number that no other program on the server locks
 
 
 class Database:
@@ -64,13 +65,16 @@ def create_database(url: str) -> Database:
     Raises
     ------
     BadInput
-        If the database cannot be reached, is damaged, or was made by a newer version of zsds.
+        If the database cannot be reached, is damaged, was made by a newer version of zsds, or the URL holds
+        a password, which an archive must not keep.
     """
     from alembic import command  # noqa: PLC0415 - slow to import, and only new archives need it
     from alembic.config import Config  # noqa: PLC0415
 
-    database = Database(url)
-    with database.write() as connection:
+    _refuse_password(url)
+    with _closed_on_failure(Database(url)) as database, database.write() as connection:
+        if connection.dialect.name == "postgresql":  # one process at a time makes tables
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         _known_revision(database, connection)
         settings = Config()
         settings.set_main_option("script_location", "zsds.db:migrations")
@@ -90,16 +94,24 @@ def open_database(url: str) -> Database:
     file = _parsed(url).database if _parsed(url).drivername.startswith("sqlite") else None
     if file and file != ":memory:" and not Path(file).is_file():
         raise BadInput(file, "there is no such database", "make the archive with: zsds init")
-    database = Database(url)
-    with database.read() as connection:
-        revision = _known_revision(database, connection)
-    if revision is None:
-        raise BadInput(database.name, "holds no tables of zsds", "make them with: zsds init")
-    if revision != REVISION:
-        raise BadInput(
-            database.name, f"has the tables of version {revision}", "update them with: zsds init --upgrade"
-        )
+    with _closed_on_failure(Database(url)) as database:
+        with database.read() as connection:
+            revision = _known_revision(database, connection)
+        if revision is None:
+            raise BadInput(database.name, "holds no tables of zsds", "make them with: zsds init")
+        if revision != REVISION:
+            problem = f"has the tables of version {revision}"
+            raise BadInput(database.name, problem, "update them with: zsds init --upgrade")
     return database
+
+
+@contextmanager
+def _closed_on_failure(database: Database) -> Iterator[Database]:
+    try:
+        yield database
+    except BaseException:
+        database.close()
+        raise
 
 
 def _known_revision(database: Database, connection: Connection) -> str | None:
@@ -119,11 +131,18 @@ def _parsed(url: str) -> URL:
         raise BadInput(url, "is not the URL of a database", remedy) from error
 
 
+def _refuse_password(url: str) -> None:
+    if _parsed(url).password is not None:
+        name = _parsed(url).render_as_string(hide_password=True)
+        remedy = "leave it out; the server's client finds it in ~/.pgpass or PGPASSWORD"
+        raise BadInput(name, "holds a password, which others could read in the archive", remedy)
+
+
 def _engine(url: str) -> Engine:
     parsed = _parsed(url)
     try:
         if not parsed.drivername.startswith("sqlite"):
-            return sa.create_engine(parsed, pool_pre_ping=True)
+            return sa.create_engine(parsed, poolclass=sa.NullPool)  # hundreds of workers hold no connection
         engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_S})
     except (ImportError, ArgumentError) as error:
         name = parsed.render_as_string(hide_password=True)

@@ -36,11 +36,11 @@ th[aria-sort=descending] button::after{content:" \\25BC"}
 .trouble{border-left:4px solid var(--bad);background:var(--soft);padding:.5rem .8rem;margin:.6rem 0}
 .trouble.waiting{border-color:#d9b45c}.trouble p{margin:.2rem 0}.trouble h3{margin:0}
 .trouble .id{overflow-wrap:anywhere}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(34rem,1fr));gap:1rem 1.5rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(34rem,100%),1fr));gap:1rem 1.5rem}
 figure{margin:0}.plots .wide{grid-column:1/-1}.plots img{width:100%;height:auto}
 .plots figure{border:1px solid var(--line);border-radius:.4rem;padding:.6rem}
 .plots h3{margin:.1rem 0 .3rem}figcaption{font-size:.82rem}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(25rem,1fr));gap:1rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(25rem,100%),1fr));gap:1rem}
 .card{border:1px solid var(--line);border-radius:.4rem;padding:.6rem .8rem;break-inside:avoid}
 .card p{margin:.2rem 0;font-size:.85rem}.doubt{color:var(--bad);font-weight:600}
 .stamps{display:flex;gap:.5rem;margin:.4rem 0}.stamps figure{flex:1;text-align:center}
