@@ -1,4 +1,4 @@
-"""A night's bias and flat frames to master calibrations, one unit per quadrant and band."""
+"""A night's bias, dark and flat frames to master calibrations, one unit per quadrant and band."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -50,17 +50,18 @@ def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chai
     with archive.database.write() as connection:
         frames = {
             "bias": _newest_zero(connection, night),
+            "dark": _newest(connection, night, "dark"),
             "flat": ledger.frames_of(connection, night, "flat"),
         }
         for kind, found in frames.items():
-            if not found:
+            if not found and kind != "dark":
                 raise BadInput(
                     night, f"has no {kind} frames in this archive", "register them with: zsds ingest"
                 )
         chains = []
         for band, ccd in sorted({(frame.band, frame.ccd) for frame in frames["flat"]}):
             used = {
-                "bias": sorted(f.path for f in frames["bias"] if f.ccd == ccd),
+                **{kind: sorted(f.path for f in frames[kind] if f.ccd == ccd) for kind in ("bias", "dark")},
                 "flat": sorted(f.path for f in frames["flat"] if (f.band, f.ccd) == (band, ccd)),
             }
             for quadrant in sorted(camera.detectors[ccd].amplifiers):
@@ -74,13 +75,15 @@ def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chai
 
 
 def _newest_zero(connection: Any, night: str) -> list[ledger.Frame]:
-    """Bias frames of the night, or of the newest night before that has any; darks where there is no bias."""
-    for kind in ("bias", "dark"):
-        found = [f for f in ledger.frames_of(connection, frame_type=kind) if f.night <= night]
-        newest = {ccd: max(f.night for f in found if f.ccd == ccd) for ccd in {f.ccd for f in found}}
-        if found:
-            return [f for f in found if f.night == newest[f.ccd]]
-    return []
+    """Bias frames of the night or a night before; darks where there is no bias."""
+    return _newest(connection, night, "bias") or _newest(connection, night, "dark")
+
+
+def _newest(connection: Any, night: str, kind: str) -> list[ledger.Frame]:
+    """Frames of each CCD of the night, or of the newest night before that has any."""
+    found = [f for f in ledger.frames_of(connection, frame_type=kind) if f.night <= night]
+    newest = {ccd: max(f.night for f in found if f.ccd == ccd) for ccd in {f.ccd for f in found}}
+    return [f for f in found if f.night == newest[f.ccd]]
 
 
 def _task(

@@ -15,10 +15,10 @@ site: {longitude_deg: 10, latitude_deg: -20, height_m: 100}
 bands:
   tg: {id: 1, name: green, catalog_mag: g, catalog_colour: [g, r]}
 header:
-  keywords: {start_time: MJD, exposure_s: EXPTIME, band: FILTER, frame_type: KIND, ra: RA, dec: DEC}
+  keywords: {start_time: MJD, exposure_s: EXPTIME, band: FILTER, frame_type: KIND, ra: RA, dec: DEC, ccd: CCD}
   frame_types: {light: science, bias: bias}
   defaults: {field: 7}
-file_pattern: "{prefix}_{time}_{type}.fits"
+file_pattern: "{prefix}_{time}_{ccd}_{type}.fits"
 amplifier_defaults: &all
   size: [40, 30]
   gain: 2
@@ -126,7 +126,33 @@ MISTAKES = [
     ("catalog_mag: g", "catalog_mag: V", "line 7", "must be one of g, r, i, z"),
     ("light: science", "light: sciense", "line 10", "must be one of science"),
     ("start_time: MJD", "starttime: MJD", "line 9", "is not a header value we use"),
-    ("{time}_{type}", "{time}_{kind}", "line 12", "file_pattern"),
+    ("{ccd}_{type}", "{ccd}_{kind}", "line 12", "file_pattern"),
+    ("_{ccd}", "", "line 12", "must use {ccd}; each detector has a file of its own"),
+    ("{type}.fits", "{type}.dat", "line 12", "must be a file name ending in .fits"),
+    (", ccd: CCD", "", "line 21", "detectors 1 and 2 use the same pixels of extension 1"),
+    ("start_time: MJD, ", "", "line 9", "header.keywords lacks start_time"),
+    ("{light: science", "{0: science", "line 10", "put the header's value in quotes"),
+    ("field: 7", "field: seven", "line 11", "header.defaults.field must be a whole number"),
+    ("field: 7", "band: red", "line 11", "header.defaults.band must be one of green, tg"),
+    ("field: 7", "ccd: 3", "line 11", "header.defaults.ccd must be one of 1, 2"),
+    ("  tg:", "  bi:", "line 7", "is the band code of bias or dark frames"),
+    ("[g, r]", "[g, g]", "line 7", "must be two of"),
+    (
+        "header:",
+        "  tr: {id: 2, name: Green, catalog_mag: r, catalog_colour: [g, r]}\nheader:",
+        "line 8",
+        "'green' is already the name of tg",
+    ),
+    ("latitude_deg: -20", "latitude_deg: 1:30", "line 5", "must be a number, not '1:30'"),
+    (
+        '"[9:40,1:30]", overscan: "[1:8,1:30]"',
+        '"[10:40,1:30]", overscan: "[1:8,1:30]"',
+        "line 27",
+        "names quadrant 2, whose data section has another size",
+    ),
+    ("2: {extension: 2,", "2: {extension: 1, size: [80, 30],", "line 14", "is not the 80 x 30 of quadrant 2"),
+    ("  1: {x_arcsec: 100}", "  1: {name: '2'}", "line 23", "'2' is already the name of detector 1"),
+    ("  2:\n    amplifiers:", "  99:\n    amplifiers:", "line 21", "have 198 readout channels; ids hold 100"),
     ("latitude_deg: -20", "latitude_deg: -120", "line 5", "site.latitude_deg is -120, outside"),
     ("  1: {x_arcsec: 100}", "  0: {x_arcsec: 100}", "line 22", "is not a number from 1 to 99"),
     ("        crosstalk:", "      7: {gain: 2}\n      3:\n        crosstalk:", "line 2", "is not among"),
@@ -146,12 +172,26 @@ def test_mistakes_are_named_by_key_and_line(write, old, new, line, text):
     assert (text or "") in message
 
 
+def test_words_that_older_yaml_takes_for_numbers_or_truths(write):
+    text = CAMERA.replace("  tg:", "  on:").replace("{light:", "{no:").replace("id: 1", "id: 010")
+    camera = load_camera(write(text))
+    assert camera.bands["on"].id == 10
+    assert camera.frame_types["no"] == "science"
+
+
+def test_channels_differ_where_numbers_have_gaps(write):
+    camera = load_camera(
+        write(CAMERA.replace("  2: {extension: 2,", "  3: {extension: 2,").replace("{2: 1e-4}", "{3: 1e-4}"))
+    )
+    assert len({camera.channel(ccd, q) for ccd in (1, 2) for q in (1, 3)}) == 4
+
+
 def test_unknown_camera_lists_those_that_exist():
     with pytest.raises(BadInput, match="demo, huntsman, sinistro, ztf"):
         load_camera("nosuch")
 
 
-@pytest.mark.parametrize("content", ["", "just text", "- a\n- b\n", "\x00"])
+@pytest.mark.parametrize("content", ["", "just text", "- a\n- b\n", "\x00", "name: &a [*a]\n"])
 def test_files_that_are_no_cameras(write, content):
     with pytest.raises(BadInput):
         load_camera(write(content))

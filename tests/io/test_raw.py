@@ -13,7 +13,7 @@ from zsds.core.errors import BadInput
 from zsds.core.exposure import Info
 from zsds.core.ids import QuadrantId, file_time
 from zsds.core.raw import RawCcd, RawQuadrant
-from zsds.io.raw import raw_file_name, read_raw, read_raw_header, write_raw
+from zsds.io.raw import raw_file_name, read_raw, read_raw_headers, write_raw
 
 START = 60700.123456789
 
@@ -180,7 +180,7 @@ def test_header_habits(tmp_path, word, value, name, expected):
         ("IMGTYPE", "focus", "knows object, bias"),
         ("IMGTYPE", None, "is missing"),
         ("CCD_ID", 17, "no detector"),
-        ("CCD_ID", "abc", "is not a number"),
+        ("CCD_ID", "abc", "is 'abc', no detector of the camera"),
     ],
 )
 def test_bad_headers_name_file_and_keyword(tmp_path, word, value, problem):
@@ -192,7 +192,7 @@ def test_bad_headers_name_file_and_keyword(tmp_path, word, value, problem):
             del hdus[0].header[word]
         else:
             hdus[0].header[word] = value
-    for read in (read_raw, read_raw_header):
+    for read in (read_raw, read_raw_headers):
         with pytest.raises(BadInput) as caught:
             read(path, camera)
         message = str(caught.value)

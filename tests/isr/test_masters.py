@@ -10,7 +10,15 @@ from zsds.core.camera import Detector
 from zsds.core.errors import UnusableData
 from zsds.core.flags import Mask
 from zsds.core.raw import RawCcd
-from zsds.isr import IsrSettings, MasterSettings, build_bad_pixels, build_bias, build_flat, reduce_quadrant
+from zsds.isr import (
+    IsrSettings,
+    MasterSettings,
+    build_bad_pixels,
+    build_bias,
+    build_flat,
+    find_hot_pixels,
+    reduce_quadrant,
+)
 from zsds.pipeline.calibration import calibrate_ccd, calibrate_quadrant
 
 
@@ -52,6 +60,21 @@ def test_noisy_pixels_are_found():
     found = (bias.mask & int(Mask.NOISY)) != 0
     assert found[noisy].mean() > 0.95
     assert found[~noisy].sum() <= 1
+
+
+@pytest.mark.parametrize("n_frames", [3, 4])
+def test_hot_pixels_are_found_in_darks(n_frames):
+    truth, rng = Truth(), np.random.default_rng(21)
+    bias = build_bias(bias_frames(truth, 7, rng), truth.amp)
+    hot = np.zeros((NY, NX), bool)
+    hot[rng.integers(0, NY, 60), rng.integers(0, NX, 60)] = True
+    charge = np.where(hot, 30.0 * rng.uniform(3, 3000, hot.shape), 30.0 * 0.1)
+    darks = [hurt(truth.raw(0.0, rng, mjd=60700.0 + k / 1000), rng) for k in range(n_frames)]
+    darks = [replace(d, data=d.data + (rng.poisson(charge) / truth.amp.gain).astype("f4")) for d in darks]
+    found = find_hot_pixels(darks, truth.amp, bias) != 0
+    assert found[hot].mean() > 0.98
+    assert found[~hot].sum() <= 1
+    assert not find_hot_pixels(darks[:2], truth.amp, bias).any()  # rays would look the same
 
 
 def test_flat_is_the_truth_within_its_error():

@@ -15,9 +15,9 @@ from zsds.sim.detector import full_well, nonlinear
 from zsds.sim.frames import survey_detector
 
 SETTINGS = NightSettings(
-    n_reference=1, reference_nights=1, n_science=2, n_bias=2, n_flat=2, transients_per_sq_deg=3000.0,
-    asteroids_per_sq_deg=600.0, satellites=1.0, near_asteroids=1, pointing_arcsec=4.0,
-    sky=SkySettings(stars_per_sq_deg=40000.0),
+    n_reference=1, reference_nights=1, n_science=2, n_bias=2, n_flat=2, n_dark=1,
+    transients_per_sq_deg=3000.0, asteroids_per_sq_deg=600.0, satellites=1.0, near_asteroids=1,
+    pointing_arcsec=4.0, sky=SkySettings(stars_per_sq_deg=40000.0),
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_another_seed_gives_another_night(night, camera, tmp_path):
 def test_frames_are_where_and_what_they_should_be(night, camera):
     root, summary = night
     assert len(summary.raw) == 2 * 3
-    assert len(summary.calibration) == 2 * (2 + 2) * 2
+    assert len(summary.calibration) == 2 * (2 + 2 + 1) * 2
     assert len(summary.reference_nights) == 1
     path = summary.raw[-1]
     assert path.relative_to(root).parts[:3] == ("raw", "2019", "0110")

@@ -21,7 +21,7 @@ DEMO_SURVEY = {  # one of the two CCDs, so that it takes minutes on two cores
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder of the demonstration; made anew.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Another seed is another sky.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another sky.")] = 1,
     workers: Workers = None,
     override: Overrides = None,
 ) -> None:

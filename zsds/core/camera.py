@@ -100,6 +100,15 @@ class Amplifier:
         """(ny, nx) of the trimmed quadrant."""
         return self.data.y1 - self.data.y0, self.data.x1 - self.data.x0
 
+    @property
+    def sections(self) -> list[tuple[str, int, Section]]:
+        """(``data`` or ``overscan``, HDU, section) of everything that is read of the amplifier."""
+        found = [("data", self.extension, self.data)]
+        if self.overscan is not None:
+            extension = self.extension if self.overscan_extension is None else self.overscan_extension
+            found.append(("overscan", extension, self.overscan))
+        return found
+
     def read_order(self, array: NDArray[Any]) -> NDArray[Any]:
         """View of an array of the quadrant in the order its pixels were read; its own inverse."""
         return array[:: -1 if self.read_flip_y else 1, :: -1 if self.read_flip_x else 1]
@@ -112,10 +121,11 @@ class Amplifier:
 
 @dataclass(frozen=True)
 class Detector:
-    """One CCD: its number from 1 and its amplifiers by quadrant number."""
+    """One CCD: its number from 1, its amplifiers by quadrant number, and what headers call it."""
 
     ccd: int
     amplifiers: Mapping[int, Amplifier]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,7 @@ class Camera:
         By CCD number.
     keywords : mapping of str to tuple of str
         Our name of a header value -> the header's keywords, the preferred one first. Our names:
-        ``start_time``, ``exposure_s``, ``band``, ``field``, ``ra``, ``dec``, ``frame_type``,
+        ``start_time``, ``time_of_day``, ``exposure_s``, ``band``, ``field``, ``ra``, ``dec``, ``frame_type``,
         ``program_id``, ``program_pi``, ``airmass``, ``ccd``.
     frame_types : mapping of str to str
         Pattern of the header's value (``*`` matches anything) -> ``science``, ``bias``, ``dark`` or ``flat``.
@@ -198,6 +208,8 @@ class Camera:
         Values, by our names, for headers that lack them.
     ghosts : Ghosts, optional
         None where the camera has no ghosts worth masking.
+    exposure_unit_s : float
+        Seconds in the unit of the header's exposure time.
     """
 
     name: str
@@ -212,6 +224,12 @@ class Camera:
     file_pattern: str
     defaults: Mapping[str, str | int | float] = field(default_factory=dict)
     ghosts: Ghosts | None = None
+    exposure_unit_s: float = 1.0
+
+    @property
+    def one_file(self) -> bool:
+        """Whether a raw file holds all detectors: there are several, and headers do not tell which."""
+        return len(self.detectors) > 1 and "ccd" not in {*self.keywords, *self.defaults}
 
     def amplifier(self, ccd: int, quadrant: int) -> Amplifier:
         """The amplifier of a quadrant."""
@@ -219,7 +237,7 @@ class Camera:
 
     def channel(self, ccd: int, quadrant: int) -> int:
         """Readout channel from 0, ZTF's ``rcid`` = 4 (ccd - 1) + quadrant - 1."""
-        per_ccd = max(len(detector.amplifiers) for detector in self.detectors.values())
+        per_ccd = max(max(detector.amplifiers) for detector in self.detectors.values())
         return per_ccd * (ccd - 1) + quadrant - 1
 
     def nominal_wcs(self, ccd: int, quadrant: int, ra: float, dec: float) -> WCS:

@@ -8,14 +8,13 @@ from string import Formatter
 from typing import Any
 
 from zsds.core.camera import Amplifier, Band, Camera, Detector, Ghosts, Section, Site
+from zsds.core.camera_header import NO_BAND, read_habits
 from zsds.core.errors import BadInput
 from zsds.core.located_yaml import Group, read_yaml
 from zsds.resources import resource
 
-HEADER_NAMES = {"start_time", "exposure_s", "band", "field", "ra", "dec", "frame_type", "ccd", "airmass"}
-HEADER_NAMES |= {"program_id", "program_pi"}
-FRAME_TYPES = ("science", "bias", "dark", "flat")
 CATALOG_COLUMNS = ("g", "r", "i", "z")
+LAST_CHANNEL = 99  # two digits of ZTF's pid
 _PATTERN_FIELDS = frozenset(("prefix", "time", "field", "band", "ccd", "type"))
 
 
@@ -39,7 +38,8 @@ def load_camera(name_or_path: str | Path) -> Camera:
     path = _find(name_or_path)
     top = read_yaml(path)
     bands = {code: _band(code, group) for code, group in _bands(top)}
-    header = top.group("header")
+    detectors = _detectors(top)
+    habits = read_habits(top.group("header"), bands.values(), detectors)
     camera = Camera(
         name=top.text("name"),
         prefix=_matching(top, "prefix", r"[a-z0-9]{1,12}", "lower-case letters and digits"),
@@ -47,15 +47,18 @@ def load_camera(name_or_path: str | Path) -> Camera:
         pixel_scale_arcsec=top.number("pixel_scale_arcsec", 0.001, 1000),
         site=_site(top.group("site")),
         bands=bands,
-        detectors=_detectors(top),
-        keywords=_keywords(header.group("keywords")),
-        frame_types=_frame_types(header.group("frame_types")),
-        file_pattern=_file_pattern(top),
-        defaults=_defaults(header.group("defaults", {})),
+        detectors=detectors,
+        keywords=habits.keywords,
+        frame_types=habits.frame_types,
+        file_pattern=_file_pattern(top, len(detectors) > 1 and "ccd" in {*habits.keywords, *habits.defaults}),
+        defaults=habits.defaults,
         ghosts=_ghosts(top),
+        exposure_unit_s=habits.exposure_unit_s,
     )
-    header.finish()
     top.finish()
+    _check_channels(top, camera)
+    if camera.one_file:
+        _check_one_file(top, camera)
     return camera
 
 
@@ -107,19 +110,27 @@ def _bands(top: Group) -> list[tuple[str, Group]]:
     if not group.values:
         raise top.wrong("bands", "is empty", "a camera needs at least one band")
     ids: dict[int, str] = {}
+    names: dict[str, str] = {}
     for code in group.values:
         if not isinstance(code, str) or re.fullmatch(r"[a-z]{2}", code) is None:
             raise group.wrong(code, "is not a band code", "use two lower-case letters")
+        if code in NO_BAND.values():
+            raise group.wrong(code, "is the band code of bias or dark frames", "use two other letters")
         number = group.group(code).integer("id", 1, 99)
         if number in ids:
             raise group.wrong(f"{code}.id", f"{number} is already the id of {ids[number]}")
         ids[number] = code
+        name = group.group(code).text("name").lower()
+        if name in names:
+            raise group.wrong(f"{code}.name", f"{name!r} is already the name of {names[name]}")
+        names[name] = code
     return [(code, group.group(code)) for code in group.values]
 
 
 def _band(code: str, group: Group) -> Band:
     colour = group.get("catalog_colour")
-    if not (isinstance(colour, list) and len(colour) == 2 and all(c in CATALOG_COLUMNS for c in colour)):
+    pair = isinstance(colour, list) and len(colour) == 2 and colour[0] != colour[1]
+    if not (pair and all(c in CATALOG_COLUMNS for c in colour)):
         raise group.wrong("catalog_colour", f"must be two of {', '.join(CATALOG_COLUMNS)}, not {colour!r}")
     mag = group.text("catalog_mag")
     if mag not in CATALOG_COLUMNS:
@@ -135,40 +146,7 @@ def _band(code: str, group: Group) -> Band:
     return band
 
 
-def _keywords(group: Group) -> dict[str, tuple[str, ...]]:
-    keywords = {}
-    for name in group.values:
-        if name not in HEADER_NAMES:
-            raise group.wrong(
-                name, "is not a header value we use", f"known: {', '.join(sorted(HEADER_NAMES))}"
-            )
-        value = group.get(name)
-        words = value if isinstance(value, list) else [value]
-        if not words or not all(isinstance(w, str) and re.fullmatch(r"[A-Z0-9_-]{1,8}", w) for w in words):
-            raise group.wrong(name, f"must be a FITS keyword or a list of them, not {value!r}")
-        keywords[name] = tuple(words)
-    return keywords
-
-
-def _frame_types(group: Group) -> dict[str, str]:
-    for pattern in group.values:
-        if not isinstance(pattern, str) or group.text(pattern) not in FRAME_TYPES:
-            raise group.wrong(pattern, f"must be one of {', '.join(FRAME_TYPES)}")
-    if "science" not in group.values.values():
-        raise group.wrong(None, "names no science frames", "add the header's value for them")
-    return dict(group.values)
-
-
-def _defaults(group: Group) -> dict[str, str | int | float]:
-    for name in group.values:
-        if name not in HEADER_NAMES or not isinstance(group.get(name), str | int | float):
-            raise group.wrong(
-                name, "is not a default we can use", f"known: {', '.join(sorted(HEADER_NAMES))}"
-            )
-    return dict(group.values)
-
-
-def _file_pattern(top: Group) -> str:
+def _file_pattern(top: Group, needs_ccd: bool) -> str:
     pattern = top.text("file_pattern")
     try:
         fields = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
@@ -177,6 +155,10 @@ def _file_pattern(top: Group) -> str:
         raise top.wrong("file_pattern", f"cannot be used: {error}") from None
     if not {"time", "type"} <= fields <= _PATTERN_FIELDS:
         raise top.wrong("file_pattern", "must use {time} and {type}", "may use {prefix} {field} {band} {ccd}")
+    if needs_ccd and "ccd" not in fields:
+        raise top.wrong("file_pattern", "must use {ccd}", "each detector has a file of its own")
+    if "/" in pattern or not pattern.endswith((".fits", ".fits.gz", ".fits.fz")):
+        raise top.wrong("file_pattern", "must be a file name ending in .fits, .fits.gz or .fits.fz")
     return pattern
 
 
@@ -185,7 +167,7 @@ def _detectors(top: Group) -> dict[int, Detector]:
     shared = top.numbered_groups("amplifiers")
     if not shared:
         raise top.wrong("amplifiers", "is empty", "a camera needs at least one amplifier")
-    detectors = {}
+    detectors: dict[int, Detector] = {}
     for ccd, group in top.numbered_groups("detectors").items():
         own = group.numbered_groups("amplifiers", {})
         stranger = next((q for q in own if q not in shared), None)
@@ -193,16 +175,25 @@ def _detectors(top: Group) -> dict[int, Detector]:
             raise own[stranger].wrong(None, "is not among the camera's amplifiers", "add it to amplifiers")
         place = (group.number("x_arcsec", -1e6, 1e6, 0), group.number("y_arcsec", -1e6, 1e6, 0))
         turn = group.number("rotation_deg", -360, 360, 0)
+        name = _detector_name(ccd, group, detectors)
         group.finish()
         merged = {
             q: _merged(common, shared[q], own.get(q), f"detectors[{ccd}].amplifiers[{q}]") for q in shared
         }
         amplifiers = {q: _amplifier(q, merged[q], place, turn) for q in merged}
         _check_overlaps(amplifiers, merged)
-        detectors[ccd] = Detector(ccd, {q: _with_flips(a, amplifiers) for q, a in amplifiers.items()})
+        detectors[ccd] = Detector(ccd, {q: _with_flips(a, amplifiers) for q, a in amplifiers.items()}, name)
     if not detectors:
         raise top.wrong("detectors", "is empty", "a camera needs at least one detector")
     return detectors
+
+
+def _detector_name(ccd: int, group: Group, others: dict[int, Detector]) -> str:
+    name = group.text("name", str(ccd))
+    double = next((other.ccd for other in others.values() if other.name.lower() == name.lower()), None)
+    if double is not None:
+        raise group.wrong("name", f"{name!r} is already the name of detector {double}")
+    return name
 
 
 def _merged(common: Group, shared: Group, own: Group | None, path: str) -> Group:
@@ -282,10 +273,11 @@ def _overscan_used(group: Group, overscan: Section | None) -> tuple[int, int] | 
 
 def _linearity(group: Group) -> tuple[float, float]:
     a, b = group.numbers("linearity", 2, (0.0, 0.0))
-    if min(a * x * x + b * x + 1 for x in (2.0**12, 2.0**14, 2.0**16)) < 0.2:
-        raise group.wrong(
-            "linearity", f"[{a:g}, {b:g}] is absurd at 65536 DN", "give A, B of x/(A x^2 + B x + 1)"
-        )
+    full = group.number("saturation_dn", 1, 1e9)
+    factors = [a * x * x + b * x + 1 for x in (0.25 * full, 0.5 * full, full)]
+    if min(factors) < 0.2 or max(factors) > 5 or a * full * full >= 1:
+        problem = f"[{a:g}, {b:g}] is absurd at {full:g} DN"
+        raise group.wrong("linearity", problem, "give A, B of x/(A x^2 + B x + 1)")
     return float(a), float(b)
 
 
@@ -315,24 +307,52 @@ def _with_flips(amplifier: Amplifier, siblings: dict[int, Amplifier]) -> Amplifi
 
 
 def _check_overlaps(amplifiers: dict[int, Amplifier], groups: dict[int, Group]) -> None:
-    """No pixel of a file may belong to two sections."""
+    """No pixel of a file may belong to two sections, and what belongs together must have one size."""
     seen: list[tuple[int, Section, str]] = []
     for quadrant, amplifier in amplifiers.items():
         group = groups[quadrant]
-        stranger = next((q for q in amplifier.crosstalk if q not in amplifiers), None)
-        if stranger is not None:
-            raise group.wrong("crosstalk", f"names quadrant {stranger}, which this detector lacks")
-        sections = [("data", amplifier.extension, amplifier.data)]
-        if amplifier.overscan is not None:
-            extension = amplifier.overscan_extension
-            sections.append(
-                ("overscan", amplifier.extension if extension is None else extension, amplifier.overscan)
-            )
-        for key, extension, section in sections:
+        _check_siblings(amplifier, amplifiers, group)
+        for key, extension, section in amplifier.sections:
             for other_extension, other, name in seen:
                 if extension == other_extension and _overlap(section, other):
                     raise group.wrong(key, f"overlaps {name} in extension {extension}")
             seen.append((extension, section, group.name(key)))
+
+
+def _check_siblings(amplifier: Amplifier, siblings: dict[int, Amplifier], group: Group) -> None:
+    for other in amplifier.crosstalk:
+        if other not in siblings:
+            raise group.wrong("crosstalk", f"names quadrant {other}, which this detector lacks")
+        if siblings[other].shape != amplifier.shape:
+            raise group.wrong("crosstalk", f"names quadrant {other}, whose data section has another size")
+    for sibling in siblings.values():
+        if sibling.extension == amplifier.extension and sibling.stored_shape != amplifier.stored_shape:
+            ny, nx = sibling.stored_shape or (0, 0)
+            problem = f"is not the {nx} x {ny} of quadrant {sibling.quadrant} in the same extension"
+            raise group.wrong("size", problem)
+
+
+def _check_channels(top: Group, camera: Camera) -> None:
+    last = max(camera.channel(ccd, q) for ccd, d in camera.detectors.items() for q in d.amplifiers)
+    if last > LAST_CHANNEL:
+        problem = f"have {last + 1} readout channels; ids hold {LAST_CHANNEL + 1}"
+        raise top.wrong("detectors", problem, "number detectors and amplifiers from 1 without gaps")
+
+
+def _check_one_file(top: Group, camera: Camera) -> None:
+    """Detectors that share files must not share pixels."""
+    seen: dict[int, list[tuple[int, Section]]] = {}
+    for ccd, detector in camera.detectors.items():
+        for amplifier in detector.amplifiers.values():
+            for _, extension, section in amplifier.sections:
+                other = next(
+                    (c for c, s in seen.get(extension, []) if c != ccd and _overlap(section, s)), None
+                )
+                if other is not None:
+                    problem = f"{other} and {ccd} use the same pixels of extension {extension}"
+                    remedy = "give extensions of their own, or header.keywords.ccd if each has its own file"
+                    raise top.wrong("detectors", problem, remedy)
+                seen.setdefault(extension, []).append((ccd, section))
 
 
 def _overlap(a: Section, b: Section) -> bool:

@@ -33,7 +33,7 @@ FLAG_MEANINGS = {
     Mask.SOURCE: "belongs to a detected source (not a defect)",
     Mask.LOW_RESPONSE: "responds far less than its neighbours",
     Mask.HIGH_RESPONSE: "responds far more than its neighbours",
-    Mask.NOISY: "noisier than its neighbours in the calibration frames",
+    Mask.NOISY: "noisier than its neighbours, or with more dark current, in the calibration frames",
     Mask.GHOST: "in the predicted or measured ghost of a bright source",
     Mask.BLEED: "charge spilled here from a saturated pixel",
     Mask.COSMIC_RAY: "hit by a cosmic ray",

@@ -12,7 +12,7 @@ SCIENCE_PIPELINE = 15
 REFERENCE_PIPELINE = 12
 _STEM = re.compile(
     r"(?P<prefix>[a-z0-9]+)_(?P<time>\d{14})_(?P<field>\d{6})_(?P<band>[a-z]{2})"
-    r"_c(?P<ccd>\d{2})_o_q(?P<q>\d)"
+    r"_c(?P<ccd>\d{2})_o_q(?P<q>\d{1,2})"
 )
 
 

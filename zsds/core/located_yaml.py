@@ -13,7 +13,9 @@ from zsds.core.camera import Section
 from zsds.core.errors import BadInput
 
 MISSING = object()
+YAML_1_1_TRUTHS = frozenset({"yes", "no", "on", "off", "y", "n"})
 SECTION = re.compile(r"\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]")
+INTEGER = re.compile(r"[-+]?\d+")
 FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -149,6 +151,8 @@ def read_yaml(path: Path) -> Group:
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         text = str(error).splitlines()[0]
         raise BadInput(str(path), f"cannot be read as YAML: {text}", "give a camera file") from None
+    except RecursionError:
+        raise BadInput(str(path), "refers to itself, or nests too deep", "see docs/cameras.md") from None
     except ValueError as error:
         raise BadInput(str(path), f"holds a value that cannot be read: {error}") from None
     if not isinstance(value, dict):
@@ -166,7 +170,7 @@ def _plain(loader: yaml.SafeLoader, node: Any, path: str, lines: dict[str, int],
     loader.flatten_mapping(node)
     result: dict[Any, Any] = {}
     for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
+        key = _scalar(loader, key_node) if isinstance(key_node, yaml.ScalarNode) else repr(key_node.value)
         name = f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}" if path else str(key)
         line = key_node.start_mark.line + 1
         if own_keys.count(key_node.value) > 1:
@@ -177,10 +181,14 @@ def _plain(loader: yaml.SafeLoader, node: Any, path: str, lines: dict[str, int],
 
 
 def _scalar(loader: yaml.SafeLoader, node: Any) -> Any:
-    """Value of a scalar; YAML 1.1 takes ``1e-6`` for text, we do not."""
+    """Value of a scalar by YAML 1.2; to 1.1 ``1e-6`` is text, ``1:30`` 90, ``010`` 8 and ``on`` true."""
     if node is None:
         return None
-    value = loader.construct_object(node)
-    if isinstance(value, str) and node.style is None and FLOAT.fullmatch(value):
-        return float(value)
-    return value
+    if node.style is None:
+        if INTEGER.fullmatch(node.value):
+            return int(node.value)
+        if FLOAT.fullmatch(node.value):
+            return float(node.value)
+        if ":" in node.value or node.value.lower() in YAML_1_1_TRUTHS:
+            return node.value
+    return loader.construct_object(node)

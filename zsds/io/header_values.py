@@ -10,6 +10,11 @@ from zsds.core.ids import JD_MINUS_MJD, MJD_UNIX_EPOCH
 _SEXAGESIMAL = re.compile(r"([-+]?)\s*(\d+)\s*[:hd\s]\s*(\d+)\s*[:m'\s]\s*(\d+(?:\.\d*)?)\s*[s\"]?")
 
 
+def is_date(value: Any) -> bool:
+    """Whether a header value is a calendar date without a time of day."""
+    return re.fullmatch(r"\d{4}-\d\d-\d\d", str(value).strip()) is not None
+
+
 def read_time(value: Any) -> float | None:
     """MJD of a header value: MJD, JD (recognised by its size) or ISO 8601 UTC; None if it is none of them."""
     try:

@@ -26,7 +26,9 @@ OTHER_CAMERA = "use the camera file of this instrument and readout mode"
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, fits.VerifyError)
 
 
-def read_raw(path: str | Path, camera: Camera, quadrants: Iterable[int] | None = None) -> RawCcd:
+def read_raw(
+    path: str | Path, camera: Camera, quadrants: Iterable[int] | None = None, ccd: int | None = None
+) -> RawCcd:
     """Read one CCD of one exposure.
 
     Parameters
@@ -36,6 +38,8 @@ def read_raw(path: str | Path, camera: Camera, quadrants: Iterable[int] | None =
     camera : Camera
     quadrants : iterable of int, optional
         The quadrants wanted; all when not given. Cross-talk needs the siblings too.
+    ccd : int, optional
+        The detector wanted of a file that holds them all; for other cameras the header tells.
 
     Returns
     -------
@@ -55,7 +59,7 @@ def read_raw(path: str | Path, camera: Camera, quadrants: Iterable[int] | None =
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated.*")
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-                return _read(hdus, path, camera, quadrants)
+                return _read(hdus, path, camera, quadrants, ccd)
     except Warning:
         raise BadInput(str(path), "the file is truncated", "fetch it again") from None
     except _DAMAGE as error:
@@ -63,22 +67,30 @@ def read_raw(path: str | Path, camera: Camera, quadrants: Iterable[int] | None =
         raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
 
 
-def read_raw_header(path: str | Path, camera: Camera) -> RawHeader:
-    """Read and check the header of a raw frame, without its pixels; raises as `read_raw` does."""
+def read_raw_headers(path: str | Path, camera: Camera) -> list[RawHeader]:
+    """Read and check the header of a raw frame, without its pixels, for each detector it holds.
+
+    Raises
+    ------
+    BadInput
+        As `read_raw` does.
+    """
     path = Path(path)
     _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-                return read_header(_headers(hdus, camera), str(path), camera)
+                if not camera.one_file:
+                    return [_header(hdus, path, camera, None)]
+                return [_header(hdus, path, camera, ccd) for ccd in camera.detectors]
     except _DAMAGE as error:
         problem = _first_line(error)
         raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
 
 
-def check_raw(path: str | Path, camera: Camera) -> RawHeader:
-    """Check that a raw frame is whole and of the camera's shape, without reading its pixels; its header.
+def check_raw(path: str | Path, camera: Camera) -> list[RawHeader]:
+    """Check that a raw frame is whole and of the camera's shape, without its pixels; header by detector.
 
     Raises
     ------
@@ -86,17 +98,18 @@ def check_raw(path: str | Path, camera: Camera) -> RawHeader:
         As `read_raw` does, for all that can be told without the pixels.
     """
     path = Path(path)
-    header = read_raw_header(path, camera)
+    headers = read_raw_headers(path, camera)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(path, memmap=False, disable_image_compression=True) as hdus:
-                _check_images(hdus, path, camera.detectors[header.ccd].amplifiers.values())
+                for header in headers:
+                    _check_images(hdus, path, camera.detectors[header.ccd].amplifiers.values())
                 _check_length(hdus, path)
     except _DAMAGE as error:
         problem = _first_line(error)
         raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
-    return header
+    return headers
 
 
 def _check_images(hdus: fits.HDUList, path: Path, amplifiers: Collection[Amplifier]) -> None:
@@ -110,6 +123,11 @@ def _check_images(hdus: fits.HDUList, path: Path, amplifiers: Collection[Amplifi
         z = "Z" if "ZNAXIS" in header else ""
         shape = header.get(f"{z}NAXIS2", 0), header.get(f"{z}NAXIS1", 0)
         _check_shape(shape, amplifier, path)
+        overscan = amplifier.sections[-1][1]
+        if not _has_hdu(hdus, overscan + shift):
+            raise BadInput(
+                str(path), f"has no extension {overscan}", f"its overscan is there; {OTHER_CAMERA}"
+            )
 
 
 def _check_length(hdus: fits.HDUList, path: Path) -> None:
@@ -167,8 +185,16 @@ def _first_line(error: Exception) -> str:
     return text.splitlines()[0]
 
 
-def _read(hdus: fits.HDUList, path: Path, camera: Camera, wanted: Iterable[int] | None) -> RawCcd:
-    header = read_header(_headers(hdus, camera), str(path), camera)
+def _header(hdus: fits.HDUList, path: Path, camera: Camera, ccd: int | None) -> RawHeader:
+    if ccd is None and camera.one_file:
+        raise BadInput(str(path), "holds several detectors", "say which")
+    return read_header(_headers(hdus, camera, ccd), str(path), camera, ccd if camera.one_file else None)
+
+
+def _read(
+    hdus: fits.HDUList, path: Path, camera: Camera, wanted: Iterable[int] | None, ccd: int | None
+) -> RawCcd:
+    header = _header(hdus, path, camera, ccd)
     amplifiers = camera.detectors[header.ccd].amplifiers
     shift = _fpack_shift(hdus, camera)
     images: dict[int, NDArray[Any]] = {}
@@ -180,9 +206,9 @@ def _read(hdus: fits.HDUList, path: Path, camera: Camera, wanted: Iterable[int] 
     return RawCcd(quadrants, header.frame_type)
 
 
-def _headers(hdus: fits.HDUList, camera: Camera) -> list[fits.Header]:
-    """The primary header, then that of the first amplifier: where keywords are looked for."""
-    detector = next(iter(camera.detectors.values()))
+def _headers(hdus: fits.HDUList, camera: Camera, ccd: int | None) -> list[fits.Header]:
+    """The primary header, then that of the detector's first amplifier: where keywords are looked for."""
+    detector = camera.detectors[next(iter(camera.detectors)) if ccd is None else ccd]
     first = next(iter(detector.amplifiers.values())).extension + _fpack_shift(hdus, camera)
     headers = [hdus[0].header]
     if first > 0 and _has_hdu(hdus, first):

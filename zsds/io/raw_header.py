@@ -10,15 +10,15 @@ from typing import Any
 from astropy.io import fits
 
 from zsds.core.camera import Band, Camera
+from zsds.core.camera_header import NO_BAND
 from zsds.core.errors import BadInput
 from zsds.core.exposure import Info
 from zsds.core.ids import JD_MINUS_MJD, MJD_UNIX_EPOCH, QuadrantId, file_time
-from zsds.io.header_values import read_angle, read_time
+from zsds.io.header_values import is_date, read_angle, read_time
 
 EARLIEST_MJD = 44239.0  # 1980-01-01: no CCD survey is older
 LATEST_MJD = 88069.0  # 2100-01-01
 LONGEST_EXPOSURE_S = 14400.0
-NO_BAND = {"bias": "bi", "dark": "dk"}  # band codes of frames that saw no light
 GIVE_DEFAULT = "mend the header, or give header.defaults in the camera file"
 BUILT_IN = {"program_id": 1, "program_pi": "", "airmass": math.nan}
 
@@ -72,7 +72,9 @@ class RawHeader:
         )
 
 
-def read_header(headers: Sequence[fits.Header], source: str, camera: Camera) -> RawHeader:
+def read_header(
+    headers: Sequence[fits.Header], source: str, camera: Camera, ccd: int | None = None
+) -> RawHeader:
     """Read and check the values the camera's keywords name.
 
     Parameters
@@ -82,6 +84,8 @@ def read_header(headers: Sequence[fits.Header], source: str, camera: Camera) -> 
     source : str
         File name, for messages.
     camera : Camera
+    ccd : int, optional
+        The detector, where one file holds them all.
 
     Raises
     ------
@@ -99,7 +103,7 @@ def read_header(headers: Sequence[fits.Header], source: str, camera: Camera) -> 
         field=values.whole("field", 0, 999999, required=is_science),
         ra=values.angle("ra", 0.0, 360.0, required=is_science),
         dec=values.angle("dec", -90.0, 90.0, required=is_science),
-        ccd=values.ccd(),
+        ccd=values.ccd() if ccd is None else ccd,
         program_id=values.whole("program_id", 0, 99, required=False),
         program_pi=str(values.get("program_pi", required=False)),
         airmass=values.airmass(),
@@ -163,6 +167,12 @@ class _Values:
 
     def start_mjd(self) -> float:
         value = self.get("start_time")
+        if is_date(value):
+            clock = self.get("time_of_day", required=False)
+            if clock is None:
+                problem, remedy = f"{value!r} is a date alone", "name header.keywords.time_of_day"
+                raise self.wrong("start_time", problem, remedy)
+            value = f"{str(value).strip()}T{str(clock).strip()}"
         mjd = read_time(value)
         if mjd is None or not math.isfinite(mjd):
             raise self.wrong("start_time", f"is not a time: {value!r}", "write ISO 8601 UTC, MJD or JD")
@@ -174,17 +184,17 @@ class _Values:
 
     def exposure_s(self, frame_type: str) -> float:
         seconds = self.number("exposure_s", required=frame_type != "bias")
-        seconds = 0.0 if seconds is None else seconds
+        seconds = 0.0 if seconds is None else seconds * self.camera.exposure_unit_s
         good = 0 <= seconds <= LONGEST_EXPOSURE_S and (seconds > 1e-6 or frame_type == "bias")
         if not good:
             raise self.wrong("exposure_s", f"is {seconds:g} s for a {frame_type} frame")
         return seconds
 
     def band(self) -> Band:
-        text = str(self.get("band")).strip()
+        text = " ".join(str(self.get("band")).split())
         bands = self.camera.bands
         for band in bands.values():
-            if text.lower() in (band.name.lower(), band.code):
+            if text.lower() in (" ".join(band.name.lower().split()), band.code):
                 return band
         known = ", ".join(band.name for band in bands.values())
         raise self.wrong("band", f"is {text!r}, an unknown filter", f"the camera file knows {known}")
@@ -201,14 +211,17 @@ class _Values:
     def ccd(self) -> int:
         detectors = self.camera.detectors
         only = next(iter(detectors)) if len(detectors) == 1 else None
-        value = self.number("ccd", required=only is None)
-        number = only if value is None else value
-        if number not in detectors:
-            known = ", ".join(map(str, detectors))
-            raise self.wrong(
-                "ccd", f"is {value:g}, no detector of the camera {self.camera.name}", f"it has {known}"
-            )
-        return int(number)
+        value = self.get("ccd", required=only is None)
+        if value is None:
+            return int(only or 0)
+        names = {ccd: detector.name or str(ccd) for ccd, detector in detectors.items()}
+        for ccd, name in names.items():
+            if _same_name(str(value).strip(), name):
+                return ccd
+        known = ", ".join(names.values())
+        raise self.wrong(
+            "ccd", f"is {value!r}, no detector of the camera {self.camera.name}", f"it has {known}"
+        )
 
     def airmass(self) -> float:
         value = self.get("airmass", required=False)
@@ -219,11 +232,19 @@ class _Values:
         return airmass if 0.99 <= airmass <= 40 else math.nan
 
 
+def _same_name(text: str, name: str) -> bool:
+    """Whether two names are the same, in any case; numbers may be written 1, 01 or 1.0."""
+    try:
+        return float(text) == float(name)
+    except ValueError:
+        return text.lower() == name.lower()
+
+
 def header_cards(info: Info, frame_type: str, camera: Camera) -> list[tuple[str, Any]]:
     """Header cards, under the camera's preferred keywords, that `read_header` turns back into ``info``."""
     value: dict[str, Any] = {
         "start_time": info.start_mjd,
-        "exposure_s": info.exposure_s,
+        "exposure_s": info.exposure_s / camera.exposure_unit_s,
         "band": next((b.name for b in camera.bands.values() if b.id == info.band_id), "none"),
         "field": info.id.field,
         "ra": info.ra,
@@ -232,14 +253,21 @@ def header_cards(info: Info, frame_type: str, camera: Camera) -> list[tuple[str,
         "program_id": info.program_id,
         "program_pi": info.program_pi,
         "airmass": info.airmass,
-        "ccd": info.id.ccd,
+        "ccd": _header_ccd(info.id.ccd, camera),
     }
     cards = []
     for name, words in camera.keywords.items():
+        if name == "time_of_day":  # the start time is written whole
+            continue
         item = _header_time(info.start_mjd, words[0]) if name == "start_time" else value[name]
         if not (isinstance(item, float) and math.isnan(item)):
             cards.append((words[0], item))
     return cards
+
+
+def _header_ccd(ccd: int, camera: Camera) -> str | int:
+    name = camera.detectors[ccd].name
+    return ccd if name in ("", str(ccd)) else name
 
 
 def _header_frame_type(frame_type: str, camera: Camera) -> str:

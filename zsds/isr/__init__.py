@@ -5,7 +5,7 @@ from zsds.isr.cosmic import mark_cosmic_rays, sharpest_ratio
 from zsds.isr.edges import EdgeSettings, mark_edges
 from zsds.isr.ghosts import mark_ghosts, reflected
 from zsds.isr.halos import Halo, find_halos, mark_halos
-from zsds.isr.masters import MasterFlat, build_bad_pixels, build_bias, build_flat
+from zsds.isr.masters import MasterFlat, build_bad_pixels, build_bias, build_flat, find_hot_pixels
 from zsds.isr.overscan import OverscanLevel, measure_overscan
 from zsds.isr.reduce import reduce_quadrant
 from zsds.isr.settings import (
@@ -35,6 +35,7 @@ __all__ = [
     "build_bias",
     "build_flat",
     "find_halos",
+    "find_hot_pixels",
     "find_trails",
     "mark_cosmic_rays",
     "mark_edges",

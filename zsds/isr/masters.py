@@ -22,6 +22,7 @@ from zsds.kernels.cells import cell_percentiles, spread_cells
 from zsds.kernels.stack import clipped_mean
 
 _UNUSABLE = np.uint32(Mask.NAN | Mask.SATURATED)
+_HOT_SIGMA = 5.0
 _CHANCE = 1e-7  # how often good noise may look noisy
 
 
@@ -137,13 +138,47 @@ def build_flat(
     return MasterFlat(flat, float(brightness.mean()), len(levels))
 
 
+def find_hot_pixels(
+    frames: Sequence[RawQuadrant],
+    amplifier: Amplifier,
+    bias: Exposure,
+    settings: MasterSettings = MasterSettings(),  # noqa: B008
+    isr: IsrSettings = IsrSettings(),  # noqa: B008
+) -> NDArray[np.uint32]:
+    """NOISY where the dark current is significantly above that of other pixels; nothing if frames are few.
+
+    Parameters
+    ----------
+    frames : sequence of RawQuadrant
+        Dark frames, of any exposure times.
+    amplifier : Amplifier
+    bias : Exposure
+    settings : MasterSettings
+    isr : IsrSettings
+    """
+    if len(frames) < settings.min_dark:
+        return np.zeros(amplifier.shape, np.uint32)
+    stack = np.empty((len(frames), *amplifier.shape), np.float32)
+    sigmas = np.empty(len(frames), np.float32)
+    for k, frame in enumerate(frames):
+        _check_shape(frame, amplifier)
+        stack[k] = to_electrons(frame, amplifier, bias, None, isr).data / np.float32(frame.info.exposure_s)
+        sigmas[k] = max(mad_width(stack[k][::4, ::4]), 1e-6)
+    current = np.median(stack, axis=0)  # blind to the rays of one frame
+    error = np.sqrt(np.pi / 2 / len(frames)) * float(sigmas.mean())
+    excess = np.nan_to_num(current - np.nanmedian(current))
+    hot = (excess > settings.hot_electrons_per_s) & (excess > _HOT_SIGMA * error)
+    return (hot * np.uint32(Mask.NOISY)).astype(np.uint32)
+
+
 def build_bad_pixels(
     bias: Exposure | None,
     flat: Exposure | None,
     amplifier: Amplifier,
     settings: MasterSettings = MasterSettings(),  # noqa: B008
+    hot: NDArray[np.uint32] | None = None,
 ) -> NDArray[np.uint32]:
-    """Bits of the pixels that are always bad: of bias and flat, the camera's bad columns, mostly bad columns.
+    """Bits of the pixels that are always bad: of bias and flat, hot ones, bad columns.
 
     Raises
     ------
@@ -154,6 +189,8 @@ def build_bad_pixels(
     for master in (bias, flat):
         if master is not None:
             bad |= master.mask
+    if hot is not None:
+        bad |= hot
     column = (bad != 0).mean(axis=0)
     for j in np.nonzero(column > settings.column_fraction)[0]:
         bad[:, j] |= np.bitwise_or.reduce(bad[:, j])

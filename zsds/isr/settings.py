@@ -166,6 +166,8 @@ class MasterSettings:
     ----------
     min_bias, min_flat : int
         Fewest frames.
+    min_dark : int
+        Fewest dark frames in which hot pixels are looked for.
     clip : float
         Values further than this many expected sigma from the median of the frames are left out.
     min_flat_electrons : float
@@ -179,6 +181,8 @@ class MasterSettings:
     noisy_ratio : float
         Scatter over the frames, in units of the read noise, from which a pixel is noisy (if also
         significant for the number of frames).
+    hot_electrons_per_s : float
+        Dark current above the typical one from which a pixel is hot (if also significant).
     column_fraction : float
         Columns with a larger fraction of bad pixels are bad altogether.
     max_bad : float
@@ -187,6 +191,7 @@ class MasterSettings:
 
     min_bias: int = 3
     min_flat: int = 3
+    min_dark: int = 3
     clip: float = 4.0
     min_flat_electrons: float = 1000.0
     max_flat_fraction: float = 0.9
@@ -195,5 +200,6 @@ class MasterSettings:
     low_response: float = 0.7
     high_response: float = 1.3
     noisy_ratio: float = 2.0
+    hot_electrons_per_s: float = 1.0
     column_fraction: float = 0.3
     max_bad: float = 0.2

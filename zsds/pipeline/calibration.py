@@ -9,7 +9,7 @@ from zsds.core.camera import Amplifier, Detector
 from zsds.core.errors import UnusableData
 from zsds.core.raw import RawCcd, RawQuadrant
 from zsds.isr import Calibration, IsrSettings, MasterSettings
-from zsds.isr.masters import build_bad_pixels, build_bias, build_flat, version_of
+from zsds.isr.masters import build_bad_pixels, build_bias, build_flat, find_hot_pixels, version_of
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ def calibrate_quadrant(
     band: str,
     settings: CalibrationSettings = CalibrationSettings(),
 ) -> Calibration:
-    """Master calibrations of one quadrant and band from a night's bias and flat frames.
+    """Master calibrations of one quadrant and band from a night's bias, dark and flat frames.
 
     Parameters
     ----------
     frames : iterable of RawCcd
-        Of one CCD; frames of other types and flats of other bands are ignored. Darks stand in for the bias
-        when there is none.
+        Of one CCD; frames of other types and flats of other bands are ignored. Darks show the hot pixels;
+        when there is no bias they stand in for it.
     quadrant : int
     amplifier : Amplifier
     band : str
@@ -73,6 +73,7 @@ def _calibrate(
 ) -> tuple[Calibration, float]:
     by_type = _by_type(frames, quadrant, band)
     zero = by_type["bias"] or by_type["dark"]
+    darks = by_type["dark"] if by_type["bias"] else []
     flats = by_type["flat"]
     if not flats:
         raise UnusableData(f"no flat frames in band {band}", {"bias": len(zero)})
@@ -80,8 +81,9 @@ def _calibrate(
         raise UnusableData("no bias frames", {"flats": len(flats)})
     bias = build_bias(zero, amplifier, settings.masters, settings.isr)
     flat = build_flat(flats, amplifier, bias, settings.masters, settings.isr)
-    bad = build_bad_pixels(bias, flat.flat, amplifier, settings.masters)
-    version = version_of([*zero, *flats], amplifier, settings)
+    hot = find_hot_pixels(darks, amplifier, bias, settings.masters, settings.isr)
+    bad = build_bad_pixels(bias, flat.flat, amplifier, settings.masters, hot)
+    version = version_of([*zero, *darks, *flats], amplifier, settings)
     provenance = {"calibration": version, "bias_frames": str(len(zero)), "flat_frames": str(flat.n_frames)}
     bias = replace(bias, info=replace(bias.info, provenance=provenance))
     response = replace(flat.flat, info=replace(flat.flat.info, provenance=provenance))

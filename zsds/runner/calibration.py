@@ -1,4 +1,4 @@
-"""A night's bias and flat frames to master calibrations."""
+"""A night's bias, dark and flat frames to master calibrations."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +17,13 @@ def run_calibration(
 ) -> Mapping[str, Any]:
     """Make the master bias, flat and bad-pixel mask of one quadrant and band.
 
-    ``inputs``: ``calibration`` (fields of its `CalibrationId`), ``bias`` and ``flat`` (paths of raw frames).
+    ``inputs``: ``calibration`` (fields of its `CalibrationId`); ``bias``, ``dark``, ``flat`` (paths).
     """
     identifier = CalibrationId(**inputs["calibration"])
     amplifier = archive.camera.amplifier(identifier.ccd, identifier.quadrant)
     frames = (
-        read_raw(Path(path), archive.camera, [identifier.quadrant])
-        for path in sorted([*inputs["bias"], *inputs["flat"]])
+        read_raw(Path(path), archive.camera, [identifier.quadrant], identifier.ccd)
+        for path in sorted({*inputs["bias"], *inputs["dark"], *inputs["flat"]})
     )
     calibration = calibrate_quadrant(
         frames, identifier.quadrant, amplifier, identifier.band, settings.calibration

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsds.core.camera import Camera
+from zsds.core.camera_header import NO_BAND
 from zsds.core.errors import BadInput
 from zsds.core.ids import file_time
 from zsds.db import ledger
 from zsds.io.raw import check_raw
-from zsds.io.raw_header import NO_BAND
+from zsds.io.raw_header import RawHeader
 from zsds.runner.archive import Archive
 
 SUFFIXES = (".fits", ".fit", ".fits.fz", ".fit.fz", ".fits.gz", ".fit.gz")
@@ -49,7 +50,7 @@ def ingest_frames(archive: Archive, files: Sequence[Path], advance: Callable[[],
     frames, refused = [], []
     for file in files:
         try:
-            frames.append(describe_frame(file.absolute(), archive.camera))
+            frames.extend(describe_frames(file.absolute(), archive.camera))
         except BadInput as error:
             refused.append(error)
         advance()
@@ -58,18 +59,22 @@ def ingest_frames(archive: Archive, files: Sequence[Path], advance: Callable[[],
     return Ingested(len(registered.new), len(registered.known), refused + registered.conflicts)
 
 
-def describe_frame(path: Path, camera: Camera) -> ledger.Frame:
-    """What the ledger keeps of a raw frame.
+def describe_frames(path: Path, camera: Camera) -> list[ledger.Frame]:
+    """What the ledger keeps of a raw frame, for each detector it holds.
 
     Raises
     ------
     BadInput
         If its header cannot be used.
     """
-    header = check_raw(path, camera)
-    time = file_time(header.start_mjd)
+    headers = check_raw(path, camera)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return [_described(header, path, digest) for header in headers]
+
+
+def _described(header: RawHeader, path: Path, digest: str) -> ledger.Frame:
+    time = file_time(header.start_mjd)
     return ledger.Frame(
         path=str(path),
         size=path.stat().st_size,

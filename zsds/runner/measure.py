@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from zsds import isr
+from zsds.core.camera import Camera
 from zsds.core.camera_file import load_camera
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure, ZeroPoint
+from zsds.core.raw import RawCcd
 from zsds.core.settings import parse_overrides, with_values
 from zsds.io.calibrated import read_calibrated
 from zsds.io.images import write_exposure
@@ -51,8 +53,7 @@ def run_measure(
     made_from = provenance(settings, {"image": image.name})
     rows = []
     for exposure, positions in _exposures(image, camera, settings):
-        quadrant = exposure.info.id.quadrant
-        name = image.name.partition(".")[0] + (f"_q{quadrant}" if camera else "")
+        name = image.name.partition(".")[0] + _suffix(exposure, camera)
         try:
             measured = measure(isr.mark_edges(exposure, settings.edges), settings.measure)
         except UnusableData as error:
@@ -69,6 +70,14 @@ def run_measure(
     return rows
 
 
+def _suffix(exposure: Exposure, camera: str | None) -> str:
+    """What tells the quadrants of one raw frame apart."""
+    if camera is None:
+        return ""
+    ccd, quadrant = exposure.info.id.channel
+    return f"_c{ccd:02d}_q{quadrant}" if load_camera(camera).one_file else f"_q{quadrant}"
+
+
 def _exposures(image: Path, camera: str | None, settings: FrameSettings) -> Iterator[tuple[Exposure, str]]:
     """The quadrants of a raw frame, or the one calibrated image, and where their WCS comes from."""
     if camera is None:
@@ -76,7 +85,11 @@ def _exposures(image: Path, camera: str | None, settings: FrameSettings) -> Iter
         yield exposure, "header" if exposure.wcs is not None else "none"
         return
     described = load_camera(camera)
-    raw = read_raw(image, described)
+    for ccd in described.detectors if described.one_file else (None,):
+        yield from _quadrants(read_raw(image, described, ccd=ccd), described, settings)
+
+
+def _quadrants(raw: RawCcd, described: Camera, settings: FrameSettings) -> Iterator[tuple[Exposure, str]]:
     for quadrant, one in sorted(raw.quadrants.items()):
         ccd = one.info.id.ccd
         exposure = isr.reduce_quadrant(raw, quadrant, described.amplifier(ccd, quadrant), None, settings.isr)

@@ -37,7 +37,7 @@ def run_science(
     """
     identifier = QuadrantId.parse(key)
     camera = archive.camera
-    raw = _read_ccd(inputs["raw"], archive.store.camera)
+    raw = _read_ccd(inputs["raw"], archive.store.camera, identifier.ccd)
     version = inputs.get("calibration")
     calibration = None if version is None else load_calibration(archive.store, CalibrationId(**version))
     info = raw.quadrants[identifier.quadrant].info
@@ -51,9 +51,9 @@ def run_science(
 
 
 @lru_cache(maxsize=1)
-def _read_ccd(path: str, camera: str) -> RawCcd:
+def _read_ccd(path: str, camera: str, ccd: int) -> RawCcd:
     """The frame read last stays at hand: its other quadrants usually come next."""
-    return read_raw(Path(path), load_camera(camera))
+    return read_raw(Path(path), load_camera(camera), ccd=ccd)
 
 
 def reference_sky(archive: Archive, info: Info) -> ReferenceSky:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from zsds.core.camera import Amplifier, Camera, Detector, Section
+from zsds.core.camera import Amplifier, Camera, Section
 
 
 def shrunken(camera: Camera, nx: int, ny: int, ccds: tuple[int, ...] = ()) -> Camera:
@@ -19,7 +19,7 @@ def shrunken(camera: Camera, nx: int, ny: int, ccds: tuple[int, ...] = ()) -> Ca
     for ccd, detector in camera.detectors.items():
         if not ccds or ccd in ccds:
             amplifiers = {q: _small(a, nx, ny) for q, a in detector.amplifiers.items()}
-            detectors[ccd] = Detector(ccd, amplifiers)
+            detectors[ccd] = replace(detector, amplifiers=amplifiers)
     return replace(camera, detectors=detectors)
 
 

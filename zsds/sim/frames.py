@@ -1,4 +1,4 @@
-"""Raw frames of a simulated survey: science, bias and flat, one CCD at a time."""
+"""Raw frames of a simulated survey: science, bias, dark and flat, one CCD at a time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zsds.core.camera import Camera
+from zsds.core.camera_header import NO_BAND
 from zsds.core.exposure import Info
 from zsds.core.ids import QuadrantId, file_time
 from zsds.core.raw import RawCcd, RawQuadrant
@@ -130,24 +131,32 @@ def frame_info(
 
 
 def calibration_frame(survey: Survey, frame_type: str, ccd: int, start_mjd: float, band: str) -> RawCcd:
-    """A bias frame, or a flat frame of an evenly lit screen."""
+    """A bias frame, a dark frame, or a flat frame of an evenly lit screen."""
     camera = survey.camera
-    seconds = 0.0 if frame_type == "bias" else 5.0
+    seconds = {"bias": 0.0, "dark": survey.settings.exposure_s, "flat": 5.0}[frame_type]
+    code = NO_BAND.get(frame_type, band)
     stamp = int(file_time(start_mjd))
-    kind = 0 if frame_type == "bias" else 1 + camera.bands[band].id
+    kind = {"bias": 0, "dark": 100}[frame_type] if frame_type in NO_BAND else 1 + camera.bands[band].id
     charges, generators = {}, {}
     for quadrant, amplifier in camera.detectors[ccd].amplifiers.items():
         rng = np.random.default_rng([survey.seed, 30, kind, stamp, ccd, quadrant])
         generators[quadrant] = rng
-        level = 0.0 if frame_type == "bias" else min(FLAT_ELECTRONS, 0.5 * full_well(amplifier))
+        level = min(FLAT_ELECTRONS, 0.5 * full_well(amplifier)) if frame_type == "flat" else 0.0
         light = np.full(amplifier.shape, level * rng.normal(1, 0.01), dtype=np.float32)
-        charges[quadrant] = collect(light, survey_detector(survey, ccd, quadrant), amplifier, seconds, rng)
-    code = "bi" if frame_type == "bias" else band
+        tracks = _tracks(survey, light.shape, rng) if frame_type == "dark" else None
+        detector = survey_detector(survey, ccd, quadrant)
+        charges[quadrant] = collect(light, detector, amplifier, seconds, rng, tracks)
     quadrants = {}
     for quadrant, rng in generators.items():
         info = frame_info(camera, ccd, quadrant, start_mjd, seconds, code)
         quadrants[quadrant] = _read(survey, charges, ccd, quadrant, info, rng)
     return RawCcd(quadrants, frame_type)
+
+
+def _tracks(survey: Survey, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Cosmic rays of one exposure of a quadrant."""
+    expected = survey.settings.cosmic_rays_per_mpx * shape[0] * shape[1] / 1e6
+    return effects.cosmic_ray_tracks(int(rng.poisson(expected)), shape, rng)
 
 
 def science_frame(survey: Survey, plan: Plan, ccd: int) -> tuple[RawCcd, dict[str, Table]]:
@@ -160,10 +169,7 @@ def science_frame(survey: Survey, plan: Plan, ccd: int) -> tuple[RawCcd, dict[st
         rng = np.random.default_rng([survey.seed, 40, plan.index, ccd, quadrant])
         generators[quadrant] = rng
         lit = _lit(survey, plan, ccd, quadrant, empty=(ccd, quadrant) not in wanted)
-        n_px = lit.light.size / 1e6
-        tracks = effects.cosmic_ray_tracks(
-            int(rng.poisson(survey.settings.cosmic_rays_per_mpx * n_px)), lit.light.shape, rng
-        )
+        tracks = _tracks(survey, lit.light.shape, rng)
         detector = survey_detector(survey, ccd, quadrant)
         charges[quadrant] = collect(lit.light, detector, amplifier, conditions.exposure_s, rng, tracks)
         if (ccd, quadrant) in wanted:

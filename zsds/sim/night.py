@@ -22,6 +22,7 @@ from zsds.io.raw import raw_file_name, write_raw
 from zsds.io.tables import write_table
 from zsds.sim import asteroids, catalogs, frames
 from zsds.sim.changes import reference_light
+from zsds.sim.check import check_survey
 from zsds.sim.frames import Survey
 from zsds.sim.plan import (
     NightSettings,
@@ -48,7 +49,7 @@ class NightSummary:
     raw : tuple of Path
         Science frames of references and of the night, in time order.
     calibration : tuple of Path
-        Bias and flat frames.
+        Bias, dark and flat frames.
     gaia, ps1, orbits : Path
         Reference catalogs, Parquet.
     truth : mapping of str to Path
@@ -92,8 +93,14 @@ def simulate_night(
     Returns
     -------
     NightSummary
+
+    Raises
+    ------
+    SettingsError, BadInput
+        If such a survey cannot be: see `zsds.sim.check`.
     """
     root, settings = Path(root), settings or NightSettings()
+    check_survey(camera, seed, settings)
     survey = plan_survey(camera, seed, settings)
     tasks = _tasks(survey)
     done, truth = [], {name: [] for name in TRUTH_TABLES}
@@ -194,7 +201,7 @@ class Task:
     Parameters
     ----------
     frame_type : str
-        ``science``, ``bias`` or ``flat``.
+        ``science``, ``bias``, ``dark`` or ``flat``.
     ccd : int
     plan : int
         Of a science frame: number of its plan.
@@ -227,10 +234,12 @@ def _tasks(survey: Survey) -> list[Task]:
     nights = sorted({int(p.conditions.start_mjd) for p in survey.plans})
     if not settings.calibrate_every_night:
         nights = sorted({nights[0], nights[-1]})
+    n_dark = settings.n_dark if "dark" in survey.camera.frame_types.values() else 0
     tasks = []
     for night in nights:
         for ccd in ccds:
             tasks.extend(Task("bias", ccd, night + 0.02 + 0.0006 * k) for k in range(settings.n_bias))
+            tasks.extend(Task("dark", ccd, night + 0.03 + 0.0006 * k) for k in range(n_dark))
             for b, band in enumerate(settings.bands):
                 first = night + 0.04 + 0.012 * b
                 tasks.extend(Task("flat", ccd, first + 0.0006 * k, band=band) for k in range(settings.n_flat))

@@ -44,6 +44,8 @@ class NightSettings:
         The reference nights lie between these numbers of days before.
     n_bias, n_flat : int
         Calibration frames per calibrated night (flats also per band).
+    n_dark : int
+        Dark frames per calibrated night, as long as the exposures; none if the camera has no name for them.
     calibrate_every_night : bool
         False: only the first reference night and the night itself.
     seeing_arcsec : tuple of float
@@ -84,6 +86,7 @@ class NightSettings:
     exposure_s: float = 30.0  # seconds of open shutter
     n_bias: int = 7
     n_flat: int = 7
+    n_dark: int = 3
     calibrate_every_night: bool = False
     seeing_arcsec: tuple[float, float] = (1.8, 2.7)
     families: tuple[str, ...] = ("moffat",)
