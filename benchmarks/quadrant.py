@@ -139,6 +139,7 @@ def survey(plan: QuadrantPlan) -> NightSettings:
         n_science=2,
         n_bias=plan.n_calibration,
         n_flat=plan.n_calibration,
+        n_dark=0,
         transients_per_sq_deg=plan.n_transients / area,
         snr_range=(6.0, 100.0),
         sky=sky,

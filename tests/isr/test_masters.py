@@ -62,6 +62,36 @@ def test_noisy_pixels_are_found():
     assert found[~noisy].sum() <= 1
 
 
+def lit(frame, rng):
+    """A frame that saw light although it should not have."""
+    return replace(frame, data=frame.data + rng.poisson(5000, frame.data.shape).astype("f4"))
+
+
+def test_a_bias_frame_that_saw_light_is_left_out():
+    truth, rng = Truth(), np.random.default_rng(22)
+    frames = bias_frames(truth, 5, rng)
+    clean = build_bias(frames[1:], truth.amp)
+    assert np.array_equal(build_bias([lit(frames[0], rng), *frames[1:]], truth.amp).data, clean.data)
+
+
+@pytest.mark.parametrize(
+    ("change", "overscan", "message"),
+    [
+        (lit, True, "far from the level of their overscan"),
+        (lit, False, "did they see light"),
+        (lambda frame, _: replace(frame, data=frame.data * 0), True, "far from the level"),
+        (lambda frame, _: replace(frame, data=frame.data * 0), False, "as read noise would have it"),
+    ],
+)
+def test_what_is_no_bias_is_refused(change, overscan, message):
+    truth, rng = Truth(), np.random.default_rng(23)
+    frames = [change(frame, rng) for frame in bias_frames(truth, 4, rng)]
+    if not overscan:
+        frames = [replace(frame, overscan=frame.overscan[:, :0]) for frame in frames]
+    with pytest.raises(UnusableData, match=message):
+        build_bias(frames, truth.amp)
+
+
 @pytest.mark.parametrize("n_frames", [3, 4])
 def test_hot_pixels_are_found_in_darks(n_frames):
     truth, rng = Truth(), np.random.default_rng(21)

@@ -67,7 +67,7 @@ def build_bias(
     Raises
     ------
     UnusableData
-        If there are too few frames.
+        If there are too few frames of one level, or that level or their noise is not that of a bias.
     """
     _enough("bias frames", len(frames), settings.min_bias)
     plain = replace(amplifier, linearity=(0.0, 0.0))
@@ -75,12 +75,15 @@ def build_bias(
     for k, frame in enumerate(frames):
         _check_shape(frame, amplifier)
         stack[k] = to_electrons(frame, plain, None, None, isr).data
-    noise = max(amplifier.read_noise, 0.3 * amplifier.gain, _typical_scatter(stack))
-    mean, scatter, count = _combine(stack, np.full(len(frames), noise, np.float32), False, settings.clip)
+    stack = _of_one_level(stack, amplifier, settings)
+    scatter = _typical_scatter(stack)
+    _check_bias(stack, scatter, amplifier, settings, frames[0].overscan.shape[1] > 0)
+    noise = max(amplifier.read_noise, 0.3 * amplifier.gain, scatter)
+    mean, spread, count = _combine(stack, np.full(len(stack), noise, np.float32), False, settings.clip)
     variance = (noise**2 / np.maximum(count, 1)).astype(np.float32)
-    freedom = max(len(frames) - 1, 1)
+    freedom = max(len(stack) - 1, 1)
     limit = max(settings.noisy_ratio, float(np.sqrt(2 * gammainccinv(freedom / 2, _CHANCE) / freedom)))
-    noisy = np.nan_to_num(scatter) > limit
+    noisy = np.nan_to_num(spread) > limit
     return _master(mean, variance, noisy * np.uint32(Mask.NOISY), frames[0].info)
 
 
@@ -217,6 +220,36 @@ def _check_shape(frame: RawQuadrant, amplifier: Amplifier) -> None:
     if frame.data.shape != amplifier.shape:
         ny, nx = frame.data.shape
         raise UnusableData("calibration frame has another shape than its amplifier", {"nx": nx, "ny": ny})
+
+
+def _of_one_level(
+    stack: NDArray[np.float32], amplifier: Amplifier, settings: MasterSettings
+) -> NDArray[np.float32]:
+    """The bias frames without those at another level than most."""
+    levels = np.array([np.median(np.nan_to_num(frame[::4, ::4])) for frame in stack])
+    good = np.abs(levels - np.median(levels)) <= settings.max_bias_step_dn * amplifier.gain
+    _enough("bias frames of one level", int(good.sum()), settings.min_bias, {"given": len(stack)})
+    return stack if good.all() else stack[good]
+
+
+def _check_bias(
+    stack: NDArray[np.float32],
+    scatter: float,
+    amplifier: Amplifier,
+    settings: MasterSettings,
+    has_overscan: bool,
+) -> None:
+    """Raise if the frames saw light, or hold no readout."""
+    level = float(np.median(np.nan_to_num(stack[:, ::4, ::4]))) / amplifier.gain
+    if has_overscan and abs(level) > settings.max_bias_dn:
+        raise UnusableData("bias frames are far from the level of their overscan", {"dn": level})
+    if len(stack) < 2:
+        return
+    noise = {"noise": scatter, "read_noise": amplifier.read_noise}
+    if scatter > settings.max_bias_noise * max(amplifier.read_noise, amplifier.gain):
+        raise UnusableData("bias frames are noisier than the camera file says; did they see light?", noise)
+    if scatter < 0.3 * amplifier.read_noise and amplifier.read_noise > amplifier.gain:
+        raise UnusableData("bias frames do not differ as read noise would have it", noise)
 
 
 def _typical_scatter(stack: NDArray[np.float32]) -> float:

@@ -170,6 +170,11 @@ class MasterSettings:
         Fewest dark frames in which hot pixels are looked for.
     clip : float
         Values further than this many expected sigma from the median of the frames are left out.
+    max_bias_step_dn : float
+        Bias frames whose level is further than this from that of most are left out.
+    max_bias_dn, max_bias_noise : float
+        Bias frames further than this from their overscan, or with more than so many times the read noise,
+        are refused.
     min_flat_electrons : float
         Flat frames with a lower median are left out.
     max_flat_fraction : float
@@ -193,6 +198,9 @@ class MasterSettings:
     min_flat: int = 3
     min_dark: int = 3
     clip: float = 4.0
+    max_bias_step_dn: float = 20.0
+    max_bias_dn: float = 200.0
+    max_bias_noise: float = 3.0
     min_flat_electrons: float = 1000.0
     max_flat_fraction: float = 0.9
     cell: int = 32
