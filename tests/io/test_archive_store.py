@@ -32,9 +32,10 @@ def test_other_databases_are_left_as_given(tmp_path):
         assert Store.open(store.root).database_url == url
 
 
-def test_own_camera_file_is_copied(tmp_path):
-    (tmp_path / "mine.yaml").write_text("name: mine\n")
-    store = Store.create(tmp_path / "archive", str(tmp_path / "mine.yaml"))
+@pytest.mark.parametrize("name", ["mine.yaml", "mine.txt"])
+def test_own_camera_file_is_copied(tmp_path, name):
+    (tmp_path / name).write_text("name: mine\n")
+    store = Store.create(tmp_path / "archive", str(tmp_path / name))
     assert store.camera == str(store.root / "camera.yaml")
     assert (store.root / "camera.yaml").read_text() == "name: mine\n"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from zsds.core.camera_file import load_camera
-from zsds.core.errors import SettingsError
+from zsds.core.errors import BadInput, SettingsError
 from zsds.core.settings import parse_overrides, with_values
 from zsds.sim import NightSettings, simulate_night
 
@@ -32,6 +32,12 @@ def test_impossible_settings_are_named(tmp_path, override, message):
         simulate_night(tmp_path / "sky", load_camera("demo"), 1, settings)
     assert str(caught.value).startswith(message)
     assert not (tmp_path / "sky").exists()
+
+
+def test_two_surveys_do_not_mix(tmp_path):
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(BadInput, match="holds raw frames already"):
+        simulate_night(tmp_path, load_camera("demo"))
 
 
 def test_nothing_to_observe_and_negative_seed(tmp_path):

@@ -17,6 +17,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from zsds import products
+from zsds.core.camera_file import shipped_cameras
 from zsds.core.errors import BadInput
 from zsds.core.exposure import Exposure
 from zsds.core.plain import storable
@@ -181,7 +182,7 @@ class Store(Products):
             )
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise BadInput(str(root), "is not an empty folder", "choose another folder")
-        if Path(camera).suffix in {".yaml", ".yml"}:
+        if camera not in shipped_cameras() and Path(camera).is_file():
             with written_whole(root / "camera.yaml") as temporary:
                 shutil.copyfile(camera, temporary)
             camera = "camera.yaml"

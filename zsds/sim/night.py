@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from astropy.table import Table, vstack
 
 from zsds.core.camera import Camera
+from zsds.core.errors import BadInput
 from zsds.core.ids import file_time
 from zsds.core.psf import FWHM_PER_SIGMA
 from zsds.core.raw import RawCcd
@@ -97,10 +98,12 @@ def simulate_night(
     Raises
     ------
     SettingsError, BadInput
-        If such a survey cannot be: see `zsds.sim.check`.
+        If such a survey cannot be (see `zsds.sim.check`), or the folder holds frames of another one.
     """
     root, settings = Path(root), settings or NightSettings()
     check_survey(camera, seed, settings)
+    if (root / "raw").exists():
+        raise BadInput(str(root), "holds raw frames already", "remove the folder, or choose another one")
     survey = plan_survey(camera, seed, settings)
     tasks = _tasks(survey)
     done, truth = [], {name: [] for name in TRUTH_TABLES}
