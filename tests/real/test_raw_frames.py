@@ -11,7 +11,6 @@ from astropy.wcs import WCS
 from zsds.astrometry import match_positions
 from zsds.catalogs import CatalogStore
 from zsds.cli import main
-from zsds.core.errors import UnusableData
 from zsds.io.tables import read_table
 from zsds.runner.measure import run_measure
 
@@ -110,7 +109,7 @@ def test_frame_of_four_amplifiers_gives_four_catalogs(shared_data, tmp_path):
 
 def test_what_cannot_be_calibrated_says_so(shared_data, tmp_path):
     frame = shared_data / "raw_ccd" / "huntsman" / "science_0.fits.gz"
-    with pytest.raises(UnusableData, match="neither overscan nor bias"):
-        run_measure(frame, tmp_path, "huntsman")
+    (row,) = run_measure(frame, tmp_path, "huntsman")
+    assert "neither overscan nor bias" in row["positions"]
     (row,) = run_measure(shared_data / "raw_ccd" / "kast" / "b1020.fits.gz", tmp_path)
     assert "too few stars" in row["positions"]

@@ -1,6 +1,7 @@
 """Commands that need no archive: subtract a pair of images, measure one, simulate."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -83,6 +84,8 @@ def measure(
     rows = run_measure(image, out, camera, override or ())
     columns = max((list(row) for row in rows), key=len)
     show(rows, as_json, columns)
+    if not any("sources" in row for row in rows):
+        sys.exit(1)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """One image on disk, raw or calibrated, to its catalog; neither archive nor reference catalogs needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from zsds.pipeline.measure import Measured, MeasureSettings, measure
 from zsds.pipeline.pair import RELATIVE_ZERO_POINT
 from zsds.pipeline.science import with_magnitudes, with_positions
 from zsds.runner.provenance import provenance
+
+Prepare = Callable[[], tuple[Exposure, str]]
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,9 @@ def run_measure(
     settings = with_values(FrameSettings(), parse_overrides(overrides))
     made_from = provenance(settings, {"image": image.name})
     rows = []
-    for exposure, positions in _exposures(image, camera, settings):
-        name = image.name.partition(".")[0] + _suffix(exposure, camera)
+    for name, prepare in _images(image, camera, settings):
         try:
+            exposure, positions = prepare()
             measured = measure(isr.mark_edges(exposure, settings.edges), settings.measure)
         except UnusableData as error:
             rows.append({"name": name, "positions": str(error)})
@@ -70,33 +73,34 @@ def run_measure(
     return rows
 
 
-def _suffix(exposure: Exposure, camera: str | None) -> str:
-    """What tells the quadrants of one raw frame apart."""
+def _images(image: Path, camera: str | None, settings: FrameSettings) -> Iterator[tuple[str, Prepare]]:
+    """The one calibrated image, or the quadrants of a raw frame: name, and what makes its exposure."""
+    stem = image.name.partition(".")[0]
     if camera is None:
-        return ""
-    ccd, quadrant = exposure.info.id.channel
-    return f"_c{ccd:02d}_q{quadrant}" if load_camera(camera).one_file else f"_q{quadrant}"
-
-
-def _exposures(image: Path, camera: str | None, settings: FrameSettings) -> Iterator[tuple[Exposure, str]]:
-    """The quadrants of a raw frame, or the one calibrated image, and where their WCS comes from."""
-    if camera is None:
-        exposure = read_calibrated(image, require_wcs=False)
-        yield exposure, "header" if exposure.wcs is not None else "none"
+        yield stem, partial(_calibrated, image)
         return
     described = load_camera(camera)
     for ccd in described.detectors if described.one_file else (None,):
-        yield from _quadrants(read_raw(image, described, ccd=ccd), described, settings)
+        raw = read_raw(image, described, ccd=ccd)
+        for quadrant in sorted(raw.quadrants):
+            name = f"{stem}_q{quadrant}" if ccd is None else f"{stem}_c{ccd:02d}_q{quadrant}"
+            yield name, partial(_reduced, raw, quadrant, described, settings)
 
 
-def _quadrants(raw: RawCcd, described: Camera, settings: FrameSettings) -> Iterator[tuple[Exposure, str]]:
-    for quadrant, one in sorted(raw.quadrants.items()):
-        ccd = one.info.id.ccd
-        exposure = isr.reduce_quadrant(raw, quadrant, described.amplifier(ccd, quadrant), None, settings.isr)
-        wcs = None
-        if np.isfinite([one.info.ra, one.info.dec]).all():
-            wcs = described.nominal_wcs(ccd, quadrant, one.info.ra, one.info.dec)
-        yield replace(exposure, wcs=wcs), "nominal" if wcs is not None else "none"
+def _calibrated(image: Path) -> tuple[Exposure, str]:
+    """The image, and where its WCS comes from."""
+    exposure = read_calibrated(image, require_wcs=False)
+    return exposure, "header" if exposure.wcs is not None else "none"
+
+
+def _reduced(raw: RawCcd, quadrant: int, camera: Camera, settings: FrameSettings) -> tuple[Exposure, str]:
+    """A quadrant corrected by its overscan, and where its WCS comes from."""
+    info = raw.quadrants[quadrant].info
+    amplifier = camera.amplifier(info.id.ccd, quadrant)
+    exposure = isr.reduce_quadrant(raw, quadrant, amplifier, None, settings.isr)
+    if not np.isfinite([info.ra, info.dec]).all():
+        return exposure, "none"
+    return replace(exposure, wcs=camera.nominal_wcs(info.id.ccd, quadrant, info.ra, info.dec)), "nominal"
 
 
 def _row(measured: Measured, zero_point: ZeroPoint) -> dict[str, Any]:
