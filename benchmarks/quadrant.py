@@ -18,7 +18,7 @@ from zsds.db import create_database
 from zsds.db.history import Coverage, save_coverage, save_detections
 from zsds.db.ledger import State
 from zsds.io.packets import encode_packet
-from zsds.io.raw import read_raw_header
+from zsds.io.raw import read_raw_headers
 from zsds.io.store import Store
 from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId, ReferenceId
@@ -248,10 +248,10 @@ def _new_archive(folder: Path, camera: str, made: NightSummary) -> Path:
 
 def _calibrate(archive: Path, plan: QuadrantPlan, made: NightSummary, settings: Settings) -> dict[str, Any]:
     camera = load_camera(plan.camera)
-    paths: dict[str, list[str]] = {"bias": [], "flat": []}
+    paths: dict[str, list[str]] = {"bias": [], "dark": [], "flat": []}
     for path in made.calibration:
         if _night_of(path) == made.night:
-            paths[read_raw_header(path, camera).frame_type].append(str(path))
+            paths[read_raw_headers(path, camera)[0].frame_type].append(str(path))
     identifier = asdict(CalibrationId(made.night, BAND, plan.ccd, plan.quadrant))
     _done(archive, [Task("calibration", "c", {"calibration": identifier, **paths})], settings)
     return identifier
@@ -266,7 +266,7 @@ def _science(
 
 
 def _key(archive: Archive, plan: QuadrantPlan, frame: Path) -> str:
-    header = read_raw_header(frame, archive.camera)
+    header = read_raw_headers(frame, archive.camera)[0]
     return str(
         QuadrantId(
             file_time(header.start_mjd), header.field, BAND, plan.ccd, plan.quadrant, archive.camera.prefix
