@@ -122,6 +122,17 @@ def test_reference_of_another_field(survey):
     assert "overlap 0" in reasons(survey, "difference")[1]
 
 
+def test_calibrated_image_damaged(survey):
+    expect(run_night(survey))
+    path = sorted((survey.archive / "sci" / NIGHT[:4]).rglob("*_sciimg.fits.fz"))[0]
+    path.write_bytes(b"")
+    called = run_night(survey, "--set", "difference.candidates.threshold=6")
+    assert called.status == 1
+    told(called, path, *LATER["calibrated image gone or damaged"], NIGHT)
+    assert states(survey, "difference") == [State.FAILED, State.DONE]
+    expect(run_night(survey, "--again"))
+
+
 @pytest.mark.parametrize("kind", ["gaia", "ps1"])
 def test_catalog_never_imported(survey, kind):
     before = product_hashes(survey.archive)
