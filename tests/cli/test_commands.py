@@ -321,8 +321,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
         with progress("quadrants", 3) as advance:
             advance()
         terminal.flush()
-        shown = os.read(master, 10000)
-        assert b"quadrants" in shown
-        assert b"1/3" in shown
-        assert b"to go" in shown
+        shown = b""
+        while not re.search(rb"quadrants.*1/3.*to go", shown):  # the test's time limit ends it otherwise
+            shown += os.read(master, 10000)
     os.close(master)

@@ -79,9 +79,9 @@ def _grey_limits(data: FloatArray, symmetric: bool) -> tuple[float, float]:
     noise = max(mad_width(finite), 1e-6 * max(abs(middle), 1e-6))
     peak = _peak(data - middle)
     if symmetric:
-        reach = max(5 * noise, peak)
+        reach = max(5 * noise, peak / 2)
         return middle - reach, middle + reach
-    return middle - 2 * noise, middle + max(8 * noise, peak)
+    return middle - 2 * noise, middle + max(8 * noise, peak / 2)
 
 
 def _peak(data: FloatArray) -> float:

@@ -61,7 +61,7 @@ def truth_figures(comparison: TruthComparison) -> dict[str, float]:
     return {
         "of transients with ideal S/N of 8 or more became alerts": comparison.good_fraction,
         "of the alerts are explained by the truth": 1 - len(comparison.false) / max(1, comparison.n_alerts),
-        "alerts a quadrant are not": comparison.false_per_quadrant,
+        "alerts a quadrant are explained by nothing": comparison.false_per_quadrant,
     }
 
 
