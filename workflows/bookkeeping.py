@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from zsds.workflows.cluster import Distributed, Lost, Serial
 
 from zsds import __version__
+from zsds.core.errors import BadInput
 from zsds.core.settings import settings_hash
 from zsds.db import ledger
 from zsds.db.ledger import LEASE_S, LeaseLostError, Outcome, State
@@ -50,7 +51,13 @@ class Claims:
         return f"{socket.gethostname()}:{os.getpid()}"
 
     def take(self, connection: Connection, task: Task, settings: Any) -> ledger.Unit | None:
-        """Claim the unit of a task; None when it is finished with the same settings and inputs, or held."""
+        """Claim the unit of a task; None when it is finished with the same settings and inputs.
+
+        Raises
+        ------
+        BadInput
+            If another run holds it.
+        """
         unit = ledger.claim(
             connection,
             task.kind,
@@ -61,9 +68,32 @@ class Claims:
             inputs=dict(task.inputs),
             again=self.again,
         )
-        if unit is not None:
+        if unit is None:
+            self.require_free([ledger.unit_of(connection, task.kind, task.key)])
+        else:
             self.held[task.kind, task.key] = unit
         return unit
+
+    def require_free(self, units: Iterable[ledger.Unit]) -> None:
+        """Make sure that no other run works on some units; two at once would take turns in giving names.
+
+        Raises
+        ------
+        BadInput
+            If one does.
+        """
+        now = time.time()
+        held = [
+            unit
+            for unit in units
+            if unit.state is State.RUNNING and unit.owner != self.owner and (unit.lease_until or now) > now
+        ]
+        if held:
+            raise BadInput(
+                held[0].night,
+                f"another run ({held[0].owner}) works on {len(held)} of its units",
+                "wait for it, or stop it, and run again",
+            )
 
     def give_back(self) -> None:
         """Return what was claimed and not finished, so that the next run does it."""

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from zsds.core.errors import BadInput
+from zsds.core.errors import BadInput, WrongCall
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -105,8 +107,10 @@ def open_cluster(
 
     Raises
     ------
+    WrongCall
+        For an unknown address.
     BadInput
-        For an unknown address, or a scheduler that does not answer.
+        For a scheduler that does not answer.
     """
     if address == "serial":
         yield Serial()
@@ -117,7 +121,7 @@ def open_cluster(
         with _remote_client(address) as client:
             yield Distributed(client)
     else:
-        raise BadInput("--cluster", f"{address!r} is not a cluster", "use local, serial or tcp://HOST:PORT")
+        raise WrongCall("--cluster", f"{address!r} is not a cluster", "use local, serial or tcp://HOST:PORT")
 
 
 @contextmanager
@@ -125,28 +129,39 @@ def _local_client(n_workers: int, memory_gb: float) -> Iterator[Any]:
     import dask  # noqa: PLC0415
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # a closing cluster is no news
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a closing cluster is no news
 
-    with (
-        dask.config.set(
-            {
-                "distributed.nanny.pre-spawn-environ": ONE_THREAD,
-                "distributed.scheduler.allowed-failures": 1,
-                "distributed.admin.large-graph-warning-threshold": "100MB",
-            }
-        ),
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            silence_logs=logging.ERROR,
-            memory_limit=f"{memory_gb}GB",
-            dashboard_address="127.0.0.1:0",
-            host="127.0.0.1",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+    settings = {
+        "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+        "distributed.scheduler.allowed-failures": 1,
+        "distributed.admin.large-graph-warning-threshold": "100MB",
+    }
+    with dask.config.set(settings):
+        with _interrupts_ignored():
+            cluster = LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                processes=True,
+                silence_logs=logging.CRITICAL,
+                memory_limit=f"{memory_gb}GB",
+                dashboard_address="127.0.0.1:0",
+                host="127.0.0.1",
+            )
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started now stay deaf to Ctrl-C, which a terminal sends to all; this one will end them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

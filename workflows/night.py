@@ -50,7 +50,7 @@ def run_nights(
     Raises
     ------
     BadInput
-        If a night has no science frames, or a reference catalog was never imported.
+        If a night has no science frames, another run works on it, or a reference catalog was never imported.
     """
     archive = open_archive(folder)
     for kind in ("gaia", "ps1"):
@@ -58,6 +58,8 @@ def run_nights(
     archive.store.clean_staging()
     in_order = sorted(set(nights))
     with Claims(archive, settings, again) as claims:
+        with archive.database.read() as connection:
+            claims.require_free(unit for night in in_order for unit in ledger.units_of(connection, night))
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
         with open_cluster(cluster, n_workers) as workers:
             with progress("quadrants", len(chains)) as advance:

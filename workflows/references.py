@@ -19,6 +19,8 @@ from zsds.products import ReferenceId
 from zsds.runner import Finished, Task
 from zsds.runner.archive import Archive, open_archive
 
+Place = tuple[int, str, int, int]
+
 
 def run_references(
     folder: Path,
@@ -29,14 +31,15 @@ def run_references(
     n_workers: int | None = None,
     again: bool = False,
 ) -> None:
-    """Build references where there is none yet, from the calibrated epochs of the given nights (or of all).
+    """Build references where there is none yet, from the calibrated epochs of the given nights.
 
-    A reference that exists is never changed; ``again`` makes a new version beside it.
+    When none is given, a quadrant's newest night stays out, so that it can be subtracted. A reference that
+    exists is never changed; ``again`` makes a new version beside it.
 
     Raises
     ------
     BadInput
-        If there are no calibrated epochs.
+        If there are no calibrated epochs, or another run works on one of the references.
     """
     archive = open_archive(folder)
     archive.store.clean_staging()
@@ -50,18 +53,9 @@ def plan_references(archive: Archive, nights: Sequence[str], claims: Claims) -> 
     """Claimed tasks for each field, band and quadrant that has enough epochs and no reference."""
     camera, chains = archive.camera, []
     with archive.database.write() as connection:
-        epochs: dict[tuple[int, str, int, int], list[str]] = {}
-        for unit in ledger.units_of(connection, kind="science", state=State.DONE):
-            if not nights or unit.night in nights:
-                identifier = QuadrantId.parse(unit.key)
-                place = identifier.field, identifier.band, *identifier.channel
-                epochs.setdefault(place, []).append(unit.key)
+        epochs = _epochs(connection, nights)
         if not epochs:
-            raise BadInput(
-                ", ".join(nights) or str(archive.store.root),
-                "has no calibrated epochs",
-                "run zsds night first",
-            )
+            raise BadInput(str(archive.store.root), "has no calibrated epochs", "run zsds night first")
         for place, keys in sorted(epochs.items()):
             if versions.latest_reference(connection, *place, camera.prefix) is not None and not claims.again:
                 continue
@@ -76,6 +70,32 @@ def plan_references(archive: Archive, nights: Sequence[str], claims: Claims) -> 
             if claims.take(connection, task, claims.settings.reference):
                 chains.append((task,))
     return chains
+
+
+def _epochs(connection: Any, nights: Sequence[str]) -> dict[Place, list[str]]:
+    """Calibrated epochs to offer, by field, band and channel."""
+    found: dict[Place, list[QuadrantId]] = {}
+    for unit in ledger.units_of(connection, kind="science", state=State.DONE):
+        identifier = QuadrantId.parse(unit.key)
+        place = identifier.field, identifier.band, *identifier.channel
+        found.setdefault(place, []).append(identifier)
+    known = {epoch.night for epochs in found.values() for epoch in epochs}
+    for night in nights:
+        if night not in known:
+            raise BadInput(night, "has no calibrated epochs", f"make them with: zsds night {night}")
+    offered = {place: _offered(epochs, nights) for place, epochs in found.items()}
+    return {place: [str(epoch) for epoch in epochs] for place, epochs in offered.items() if epochs}
+
+
+def _offered(epochs: list[QuadrantId], nights: Sequence[str]) -> list[QuadrantId]:
+    """Those of the nights named; when none is named, of all nights but the newest, if there is an older one.
+
+    A reference that holds the night it is subtracted from takes part of every new source away.
+    """
+    if nights:
+        return [epoch for epoch in epochs if epoch.night in nights]
+    newest = max(epoch.night for epoch in epochs)
+    return [epoch for epoch in epochs if epoch.night < newest] or epochs
 
 
 def record_reference(connection: Any, done: Finished) -> None:

@@ -112,5 +112,6 @@ def refused_frames(source: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     for number, (what, cards) in enumerate(CARDS.items()):
         name = f"{what.replace(' ', '_')}.fits"
         yield what, altered(source, folder / name, cards=cards, shift_days=0.01 * number)
+    yield "same moment, other field", altered(source, folder / "same_moment.fits", cards={"FIELDID": 601})
     path = altered(source, folder / "other_content.fits", pixels=lambda image: image[::-1])
     yield "same exposure, other content", path

@@ -122,6 +122,17 @@ def test_reference_of_another_field(survey):
     assert "overlap 0" in reasons(survey, "difference")[1]
 
 
+def test_calibrated_image_damaged(survey):
+    expect(run_night(survey))
+    path = sorted((survey.archive / "sci" / NIGHT[:4]).rglob("*_sciimg.fits.fz"))[0]
+    path.write_bytes(b"")
+    called = run_night(survey, "--set", "difference.candidates.threshold=6")
+    assert called.status == 1
+    told(called, path, *LATER["calibrated image gone or damaged"], NIGHT)
+    assert states(survey, "difference") == [State.FAILED, State.DONE]
+    expect(run_night(survey, "--again"))
+
+
 @pytest.mark.parametrize("kind", ["gaia", "ps1"])
 def test_catalog_never_imported(survey, kind):
     before = product_hashes(survey.archive)
@@ -294,5 +305,5 @@ def test_a_scheduler_that_is_not_there_leaves_nothing_behind(survey, monkeypatch
 
 def test_the_manual_is_about_what_happens():
     assert {"disk full", "a bug", "worker killed"} <= set(LATER)
-    assert len(LATER) == 13
-    assert len(AT_ONCE) == 8
+    assert len(LATER) == 14
+    assert len(AT_ONCE) == 9

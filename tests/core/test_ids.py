@@ -2,12 +2,14 @@
 
 import pytest
 
+from zsds.core.errors import WrongCall
 from zsds.core.ids import (
     QuadrantId,
     candidate_id,
     file_time,
     night_id,
     object_name,
+    parse_night,
     processing_id,
     reference_id,
 )
@@ -45,3 +47,10 @@ def test_quadrant_id_round_trip():
 
 def test_file_time_truncates():
     assert file_time(60695.1473264) == "20250120147326"
+
+
+def test_nights_are_dates():
+    assert parse_night("20240229") == "20240229"
+    for wrong in ("20230229", "2023011", "tonight", "../../..", " 20230101", "2023010１", ""):
+        with pytest.raises(WrongCall, match="YYYYMMDD"):
+            parse_night(wrong)

@@ -45,6 +45,10 @@ def test_overrides_from_the_command_line():
     assert parse_overrides(["inner.radius=3", "clip=false"]) == {"inner": {"radius": 3}, "clip": False}
     with pytest.raises(SettingsError, match=r"step\.name=value"):
         parse_overrides(["radius"])
+    with pytest.raises(SettingsError, match="YAML"):
+        parse_overrides(["inner.radius=["])
+    with pytest.raises(SettingsError, match="another --set gives inner"):
+        parse_overrides(["inner=3", "inner.radius=3"])
 
 
 def test_hash_follows_the_values():

@@ -37,6 +37,17 @@ def test_another_file_of_the_same_exposure_is_a_conflict(database):
     assert "raw/a.fits" in str(result.conflicts[0])
 
 
+def test_two_exposures_of_a_ccd_cannot_start_at_the_same_moment(database):
+    later = replace(FRAME, path="raw/c.fits", digest="e" * 64, time="20250120147299", field=250)
+    apart = replace(later, path="raw/d.fits", time="20250120147300")
+    elsewhere = replace(later, path="raw/e.fits", ccd=10)
+    flat = replace(later, path="raw/f.fits", frame_type="flat")
+    with database.write() as connection:
+        result = ledger.register_frames(connection, [FRAME, later, apart, elsewhere, flat])
+    assert result.new == [FRAME, apart, elsewhere, flat]
+    assert "raw/c.fits: starts at the same moment as raw/a.fits" in str(result.conflicts[0])
+
+
 @pytest.fixture
 def units(database):
     with database.write() as connection:

@@ -52,6 +52,16 @@ def test_difference_stamp_is_grey_about_its_median():
     assert 115 <= middle <= 140
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_bright_neighbour_does_not_dim_the_alert(symmetric):
+    data = np.random.default_rng(3).normal(0, 1, (63, 63))
+    data[30:33, 30:33] += 20
+    data[:15, :15] += 1e5
+    picture = pixels_of(stamp_png(data, symmetric))[::-1, :, 0]
+    assert picture[31, 31] > 200
+    assert picture[31, 31] > np.median(picture) + 50
+
+
 @pytest.mark.parametrize("data", [np.full((5, 7), np.nan), np.zeros((5, 7)), np.full((1, 1), 1e30)])
 def test_flat_stamps(data):
     assert pixels_of(stamp_png(data)).shape[:2] == data.shape
@@ -100,6 +110,7 @@ def test_doubts_on_each_side_of_the_limits():
 
 def test_choice_of_alerts():
     alerts = [alert_of(i, scorr=s) for i, s in enumerate((9.0, -30.0, 12.0))]
+    alerts += [alerts[1] | {"candid": 7}]  # the same object again
     alerts += [alert_of(5, scorr=99.0, nbad=2), alert_of(6, chipsf=80.0), {"objectId": "broken"}]
     chosen = choose_alerts(alerts, ReportSettings(n_best_alerts=2))
     assert [a["candidate"]["scorr"] for a in chosen.best] == [-30.0, 12.0]

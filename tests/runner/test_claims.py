@@ -8,6 +8,7 @@ import pytest
 from zsds.workflows import bookkeeping
 from zsds.workflows.bookkeeping import Claims
 
+from zsds.core.errors import BadInput
 from zsds.db import ledger
 from zsds.db.ledger import Outcome, State
 from zsds.io.store import Store
@@ -88,6 +89,18 @@ def test_an_outcome_after_a_lost_lease_is_left_to_the_new_holder(archive, caplog
     assert "taken over" in caplog.text
     assert units(archive)["a"].owner == "elsewhere:1"
     assert units(archive)["a"].attempt == other.attempt
+
+
+def test_what_a_living_run_holds_is_not_taken(archive):
+    other = f"{socket.gethostname()}:{os.getppid()}"
+    claim(archive, other, "b")
+    with Claims(archive, Settings()) as claims, archive.database.write() as connection:
+        claims.require_free([ledger.unit_of(connection, "science", "a")])
+        with pytest.raises(BadInput, match=f"{other}.* works on 1 of its units; wait for it"):
+            claims.take(connection, Task("science", "b"), Settings().science)
+    claim(archive, "elsewhere:1", "c", lease_s=-1.0)  # whose lease is over
+    with Claims(archive, Settings()) as claims, archive.database.write() as connection:
+        assert claims.take(connection, Task("science", "c"), Settings().science) is not None
 
 
 @pytest.mark.parametrize("state, left", [(State.REJECTED, State.REJECTED), (State.FAILED, State.PENDING)])

@@ -10,6 +10,7 @@ import time
 import pytest
 import sqlalchemy as sa
 from survey import NIGHT, SERIAL, database_rows, expect, product_hashes, run_night, zsds
+from zsds.workflows import cluster
 
 from zsds.db import ledger
 from zsds.db.ledger import State
@@ -102,6 +103,28 @@ def test_a_killed_run_is_taken_up_at_once(ready_survey, done_survey, tmp_path):
     serial = product_hashes(done_survey.archive)
     found = product_hashes(survey.archive)
     assert {n: d for n, d in serial.items() if not n.startswith(("reports", "alerts/ztf"))} == found
+
+
+def test_a_second_run_at_the_same_time_ends_and_touches_nothing(ready_survey, tmp_path):
+    survey = ready_survey.copied(tmp_path / "archive")
+    archive = survey.open()
+    owner = f"{os.uname().nodename}:{os.getppid()}"
+    with archive.database.write() as connection:
+        ledger.add_units(connection, "packets", NIGHT, ["one"])
+        ledger.claim(connection, "packets", "one", owner)
+    before = product_hashes(survey.archive), database_rows(survey.archive)
+    called = run_night(survey)
+    assert called.status == 1
+    (line,) = called.err.splitlines()
+    assert f"{NIGHT}: another run ({owner}) works on 1 of its units; wait for it" in line
+    assert (product_hashes(survey.archive), database_rows(survey.archive)) == before
+
+
+def test_workers_are_deaf_to_interrupts():
+    before = signal.getsignal(signal.SIGINT)
+    with cluster._interrupts_ignored():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def _count(archive, state):

@@ -6,7 +6,9 @@ import sys
 
 import typer
 
-from zsds.core.errors import SettingsError, ZsdsError
+from zsds.core.errors import SettingsError, WrongCall, ZsdsError
+
+INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
 
 
 def main() -> None:
@@ -17,7 +19,13 @@ def main() -> None:
 
     try:
         app()
-    except SettingsError as error:
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            typer.echo(
+                "zsds: interrupted; what is done stays, the same command goes on with the rest", err=True
+            )
+        raise
+    except (SettingsError, WrongCall) as error:
         _end(str(error), 2)
     except ZsdsError as error:
         _end(str(error), 1)

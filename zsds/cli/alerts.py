@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from zsds.cli.app import Archive, AsJson, MaybeArchive, app, show
+from zsds.cli.app import Archive, AsJson, MaybeArchive, Night, app, require_archive, show
+from zsds.core.ids import parse_night
 
 group = typer.Typer(help="Look at alert packets, ours or ZTF's own.", no_args_is_help=True)
 app.add_typer(group, name="alerts")
@@ -31,7 +32,10 @@ def list_(
         list[Path] | None, typer.Argument(help="Packets, folders or tars; default: the archive.")
     ] = None,
     archive: MaybeArchive = None,
-    night: Annotated[str | None, typer.Option(help="Only this night of the archive, YYYYMMDD.")] = None,
+    night: Annotated[
+        str | None,
+        typer.Option(metavar="NIGHT", parser=parse_night, help="Only this night of the archive, YYYYMMDD."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """One line for each packet.
@@ -85,7 +89,7 @@ def show_(
 @group.command("tar")
 def tar(
     archive: Archive,
-    night: Annotated[str, typer.Argument(help="Night, YYYYMMDD.")],
+    night: Night,
     out: Annotated[Path | None, typer.Option(help="Folder; default: alerts/ in the archive.")] = None,
 ) -> None:
     """The public packets of a night as one tar, as ZTF's public archive has them; proprietary ones stay out.
@@ -93,26 +97,24 @@ def tar(
     Example: zsds alerts tar 20190110 --archive demo/archive
     """
     from zsds.io.packets import tar_night  # noqa: PLC0415
-    from zsds.runner.status import require_night  # noqa: PLC0415
 
     paths = _paths(archive, night)
-    if not paths:
-        require_night(_opened(archive), night)
     made = tar_night(paths, night, out or _opened(archive).store.root / "alerts")
     typer.echo(f"{made.path}: {made.n_packets} public packets, {made.n_withheld} proprietary ones left out")
 
 
 def _opened(archive: Path | None) -> Any:
-    from zsds.core.errors import BadInput  # noqa: PLC0415
     from zsds.runner.archive import open_archive  # noqa: PLC0415
 
-    if archive is None:
-        raise BadInput("--archive", "is not given", "name the archive, or set ZSDS_ARCHIVE")
-    return open_archive(archive)
+    return open_archive(require_archive(archive))
 
 
 def _paths(archive: Path | None, night: str | None) -> list[Path]:
     """Packet files of the archive, in order of candid."""
+    from zsds.runner.status import require_night  # noqa: PLC0415
+
     opened = _opened(archive)
+    if night:
+        require_night(opened, night)
     folder = opened.store.root / "alerts" / (night or "")
     return sorted(folder.rglob("*.avro"), key=lambda path: int(path.stem))

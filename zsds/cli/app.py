@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from zsds import __version__
+from zsds.core.errors import WrongCall
+from zsds.core.ids import parse_night
 
 app = typer.Typer(
     name="zsds",
@@ -27,6 +29,7 @@ Archive = Annotated[
 MaybeArchive = Annotated[
     Path | None, typer.Option("--archive", envvar="ZSDS_ARCHIVE", help="The archive's folder.")
 ]
+Night = Annotated[str, typer.Argument(metavar="NIGHT", parser=parse_night, help="UT date, YYYYMMDD.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="A setting, as step.name=value; repeat for more.")
@@ -34,7 +37,9 @@ Overrides = Annotated[
 Cluster = Annotated[
     str, typer.Option(help="local (one worker per core), serial, or tcp://HOST:PORT of a Dask scheduler.")
 ]
-Workers = Annotated[int | None, typer.Option(help="Workers of a local cluster; one per core when not given.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Workers of a local cluster; one per core when not given.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -56,6 +61,19 @@ def common(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+
+
+def require_archive(folder: Path | None) -> Path:
+    """The archive's folder, of commands that can do without one.
+
+    Raises
+    ------
+    WrongCall
+        If it is not named.
+    """
+    if folder is None:
+        raise WrongCall("--archive", "is not given", "name the archive, or set ZSDS_ARCHIVE")
+    return folder
 
 
 def show(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str] | None = None) -> None:
@@ -80,28 +98,38 @@ def _cell(value: Any) -> str:
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Any]:
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
     """Function that advances a bar with the time to go; on anything but a terminal it does nothing."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
+    with progress_told(what) as tell:
+        done = 0
 
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            if tell is not None:
+                tell(done, total)
+
+        if tell is not None:
+            tell(0, total)
+        yield advance
 
 
 @contextmanager
-def progress_told(what: str) -> Iterator[Any]:
+def progress_told(what: str) -> Iterator[Callable[[int, int], None] | None]:
     """Function that takes (done, total) and shows them as a bar; nothing on anything but a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    with Progress(console=Console(stderr=True)) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("to go"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

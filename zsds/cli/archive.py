@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from zsds.cli.app import Archive, AsJson, MaybeArchive, app, progress, show
+from zsds.cli.app import Archive, AsJson, MaybeArchive, app, progress, require_archive, show
 from zsds.core.errors import ZsdsError
+from zsds.core.ids import parse_night
 
 
 @app.command()
@@ -81,7 +82,10 @@ def ingest(
 def status(
     archive: Archive,
     nights: Annotated[
-        list[str] | None, typer.Option("--night", help="Only this night; repeat for more.")
+        list[str] | None,
+        typer.Option(
+            "--night", metavar="NIGHT", parser=parse_night, help="Only this night; repeat for more."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -90,16 +94,22 @@ def status(
     Example: zsds status --archive demo/archive --night 20260115
     """
     from zsds.runner.archive import open_archive  # noqa: PLC0415
-    from zsds.runner.status import failures, unit_counts  # noqa: PLC0415
+    from zsds.runner.status import failures, notes, require_night, unit_counts  # noqa: PLC0415
 
     opened = open_archive(archive)
+    for night in nights or ():
+        require_night(opened, night)
     rows = unit_counts(opened, nights or ())
     show(rows, as_json)
     if not as_json:
+        if not rows:
+            typer.echo("nothing was run in this archive yet; next: zsds ingest, zsds calibrate, zsds night")
         trouble = failures(opened, nights or ())
         if trouble:
             typer.echo("\nrejected and failed, by reason:")
             show(trouble, as_json=False)
+    for line in notes(opened, nights or ()):
+        typer.echo(f"note: {line}", err=True)
 
 
 @app.command()
@@ -115,15 +125,12 @@ def where(
     Example: zsds where difference ztf_20260115300000_000001_zr_c01_o_q1
     """
     from zsds import products  # noqa: PLC0415
-    from zsds.core.errors import BadInput  # noqa: PLC0415
     from zsds.runner.whereabouts import find_product  # noqa: PLC0415
 
     if product == "list":
         typer.echo("\n".join(products.names()))
         return
-    if archive is None:
-        raise BadInput("--archive", "is not given", "name the archive, or set ZSDS_ARCHIVE")
-    path = find_product(archive, product, identifier)
+    path = find_product(require_archive(archive), product, identifier)
     typer.echo(path)
     if not path.exists():
         typer.echo(f"zsds: {path} does not exist (yet)", err=True)

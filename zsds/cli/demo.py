@@ -36,7 +36,7 @@ def demo(
     _clear(folder)
     made = _simulate(sky, seed, override or ())
     _prepare(archive, sky)
-    _run(archive, made, workers)
+    _run(archive, made, sky / "truth", workers)
     _close(archive, sky, made.night, time.monotonic() - start)
 
 
@@ -81,7 +81,7 @@ def _prepare(archive: Path, sky: Path) -> None:
     ingest(archive, [sky / "raw"])
 
 
-def _run(archive: Path, made: Any, workers: int | None) -> None:
+def _run(archive: Path, made: Any, truth: Path, workers: int | None) -> None:
     """Every step on the same workers, which so start only once."""
     from zsds.cli.night import calibrate, night, references, report, workflow  # noqa: PLC0415
 
@@ -95,8 +95,8 @@ def _run(archive: Path, made: Any, workers: int | None) -> None:
         references(archive, list(made.reference_nights), cluster=pool.address)
         _step(f"zsds night {made.night}")
         night(archive, [made.night], cluster=pool.address)
-    _step(f"zsds report {made.night}")
-    report(archive, made.night)
+    _step(f"zsds report {made.night} --truth {truth}")
+    report(archive, made.night, truth=truth)
 
 
 def _close(archive: Path, sky: Path, night: str, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zsds.cli.app import AsJson, Overrides, app, show
+from zsds.core.ids import parse_night
 
 
 @app.command()
@@ -93,7 +94,10 @@ def simulate(
     out: Annotated[Path, typer.Argument(help="Folder for raw frames, catalogs and truth; made if needed.")],
     camera: Annotated[str, typer.Option(help="Name of a shipped camera, or a YAML file.")] = "demo",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pixels.")] = 1,
-    night: Annotated[str | None, typer.Option(help="UT date of the night to process, YYYYMMDD.")] = None,
+    night: Annotated[
+        str | None,
+        typer.Option(metavar="NIGHT", parser=parse_night, help="UT date of the night to process, YYYYMMDD."),
+    ] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; one per core when not given.")
     ] = None,

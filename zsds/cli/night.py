@@ -3,13 +3,15 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from zsds.cli.app import Archive, AsJson, Cluster, Overrides, Workers, app, progress, show
+from zsds.cli.app import Archive, AsJson, Cluster, Night, Overrides, Workers, app, progress, show
+from zsds.core.ids import parse_night
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="YAML file of settings by step.")]
 Again = Annotated[bool, typer.Option("--again", help="Redo what is done although nothing changed.")]
@@ -26,20 +28,22 @@ def _settings(file: Path | None, overrides: list[str] | None) -> Any:
     return load_settings(file, overrides or ())
 
 
-def _close(archive: Path, nights: Sequence[str], as_json: bool, seconds: float) -> None:
-    """The closing summary; exit status 1 when a unit failed."""
+def _close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: bool, seconds: float) -> None:
+    """The closing summary of what a command does; exit status 1 when such a unit failed."""
     from zsds.runner.archive import open_archive  # noqa: PLC0415
-    from zsds.runner.status import failures, unit_counts  # noqa: PLC0415
+    from zsds.runner.status import failures, notes, unit_counts  # noqa: PLC0415
 
     opened = open_archive(archive)
-    rows = unit_counts(opened, nights)
+    rows = unit_counts(opened, nights, kinds)
     show(rows, as_json)
-    trouble = failures(opened, nights)
+    trouble = failures(opened, nights, kinds)
     if not as_json:
         if trouble:
             typer.echo("\nrejected and failed, by reason:")
             show(trouble, as_json=False)
         typer.echo(f"took {seconds:.1f} s")
+    for line in notes(opened, nights) if "difference" in kinds else ():
+        typer.echo(f"note: {line}", err=True)
     if any(row["state"] == "failed" for row in trouble):
         sys.exit(1)
 
@@ -47,7 +51,7 @@ def _close(archive: Path, nights: Sequence[str], as_json: bool, seconds: float) 
 @app.command()
 def calibrate(
     archive: Archive,
-    night: Annotated[str, typer.Option(help="Night, YYYYMMDD.")],
+    night: Annotated[str, typer.Option(metavar="NIGHT", parser=parse_night, help="UT date, YYYYMMDD.")],
     settings: SettingsFile = None,
     override: Overrides = None,
     cluster: Cluster = "local",
@@ -62,13 +66,15 @@ def calibrate(
     start = time.monotonic()
     run = workflow("calibrate")
     run(archive, night, _settings(settings, override), progress, cluster, workers, again)
-    _close(archive, [night], as_json, time.monotonic() - start)
+    _close(archive, [night], ["calibration"], as_json, time.monotonic() - start)
 
 
 @app.command()
 def night(
     archive: Archive,
-    nights: Annotated[list[str], typer.Argument(metavar="NIGHT...", help="Nights, YYYYMMDD.")],
+    nights: Annotated[
+        list[str], typer.Argument(metavar="NIGHT", parser=parse_night, help="UT dates, YYYYMMDD.")
+    ],
     settings: SettingsFile = None,
     override: Overrides = None,
     cluster: Cluster = "local",
@@ -83,14 +89,20 @@ def night(
     start = time.monotonic()
     run = workflow("night")
     run(archive, nights, _settings(settings, override), progress, cluster, workers, again)
-    _close(archive, nights, as_json, time.monotonic() - start)
+    _close(archive, nights, ["science", "difference", "packets"], as_json, time.monotonic() - start)
 
 
 @app.command()
 def references(
     archive: Archive,
     nights: Annotated[
-        list[str] | None, typer.Option("--night", help="Take epochs of this night; repeat for more.")
+        list[str] | None,
+        typer.Option(
+            "--night",
+            metavar="NIGHT",
+            parser=parse_night,
+            help="Take epochs of this night; repeat for more. Default: all but a quadrant's newest night.",
+        ),
     ] = None,
     settings: SettingsFile = None,
     override: Overrides = None,
@@ -106,14 +118,17 @@ def references(
     start = time.monotonic()
     run = workflow("references")
     run(archive, _settings(settings, override), progress, nights or (), cluster, workers, again)
-    _close(archive, (), as_json, time.monotonic() - start)
+    _close(archive, (), ["reference"], as_json, time.monotonic() - start)
 
 
 @app.command()
 def report(
     archive: Archive,
-    when: Annotated[str, typer.Argument(metavar="NIGHT", help="Night, YYYYMMDD.")],
+    when: Night,
     out: Annotated[Path | None, typer.Option(help="HTML file; default: reports/ in the archive.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Folder truth/ of a simulation, to tell completeness and purity.")
+    ] = None,
 ) -> None:
     """Write a night's report: one HTML file with tables and plots, readable offline.
 
@@ -123,8 +138,12 @@ def report(
     from zsds.report import build_report  # noqa: PLC0415
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.report import read_night  # noqa: PLC0415
+    from zsds.runner.truth import compare_night, truth_figures  # noqa: PLC0415
 
     opened = open_archive(archive)
     target = out or opened.store.path("report", when, opened.camera.prefix)
-    write_bytes(target, build_report(read_night(opened, when)).encode())
+    record = read_night(opened, when)
+    if truth is not None:
+        record = replace(record, truth=truth_figures(compare_night(opened, when, truth)[0]))
+    write_bytes(target, build_report(record).encode())
     typer.echo(target)

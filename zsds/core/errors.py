@@ -31,6 +31,10 @@ class BadInput(ZsdsError):
         return f"{text}; {self.remedy}" if self.remedy else text
 
 
+class WrongCall(BadInput):
+    """An argument of a command that means nothing; the command ends with status 2."""
+
+
 class SettingsError(ZsdsError):
     """An unknown setting, or a value of the wrong type."""
 

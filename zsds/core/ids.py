@@ -5,11 +5,14 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from zsds.core.errors import WrongCall
+
 MJD_UNIX_EPOCH = 40587.0
 MJD_NIGHT_ZERO = 57754  # 2017-01-01 UT, night id 0
 JD_MINUS_MJD = 2400000.5
 SCIENCE_PIPELINE = 15
 REFERENCE_PIPELINE = 12
+_NIGHT = re.compile(r"[0-9]{8}")
 _STEM = re.compile(
     r"(?P<prefix>[a-z0-9]+)_(?P<time>\d{14})_(?P<field>\d{6})_(?P<band>[a-z]{2})"
     r"_c(?P<ccd>\d{2})_o_q(?P<q>\d{1,2})"
@@ -86,6 +89,23 @@ def file_time(mjd: float) -> str:
     day = math.floor(mjd)
     date = datetime.fromtimestamp(0, UTC) + timedelta(days=day - MJD_UNIX_EPOCH)
     return f"{date:%Y%m%d}{int((mjd - day) * 1e6):06d}"
+
+
+def parse_night(text: str) -> str:
+    """A night as somebody wrote it, which must be a date of the calendar.
+
+    Raises
+    ------
+    WrongCall
+        If it is none.
+    """
+    try:
+        if _NIGHT.fullmatch(text) is None:
+            raise ValueError(text)
+        datetime.strptime(text, "%Y%m%d")
+    except ValueError as error:
+        raise WrongCall(text or "NIGHT", "is not a night", "write its UT date as YYYYMMDD") from error
+    return text
 
 
 def night_id(mjd: float) -> int:

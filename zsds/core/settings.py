@@ -62,8 +62,17 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
         target = nested
         for group in groups:
             target = target.setdefault(group, {})
-        target[last] = yaml.safe_load(text)
+            if not isinstance(target, dict):
+                raise SettingsError(f"--set {item!r}: another --set gives {group} a value of its own")
+        target[last] = _scalar(item, text)
     return nested
+
+
+def _scalar(item: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {item!r}: the value cannot be read as YAML") from error
 
 
 def settings_hash(settings: Any) -> str:

@@ -138,13 +138,18 @@ class Outcome:
 def register_frames(connection: Connection, frames: Iterable[Frame]) -> Registration:
     """Record raw frames; a frame known already, wherever it lies, changes nothing.
 
-    Two files of one exposure and CCD with different content are a conflict: the first stays. A file that was
-    replaced in its place counts as new.
+    Two files of one exposure and CCD with different content are a conflict, and so are two exposures of a CCD
+    that start at the same moment: the first stays. A file that was replaced in its place counts as new.
     """
     new, known, conflicts = [], [], []
     for frame in frames:
         present = _same_exposure(connection, frame)
-        if present is None:
+        twin = _same_moment(connection, frame) if present is None else None
+        if twin is not None:
+            problem = f"starts at the same moment as {twin}, of the same CCD"
+            remedy = "mend the camera's clock, or remove the wrong one of the two"
+            conflicts.append(BadInput(frame.path, problem, remedy))
+        elif present is None:
             connection.execute(frame_table.insert(), storable(asdict(frame)))
             new.append(frame)
         elif present.digest == frame.digest:
@@ -157,6 +162,15 @@ def register_frames(connection: Connection, frames: Iterable[Frame]) -> Registra
             problem = f"differs from {present.path}, which is registered for the same exposure"
             conflicts.append(BadInput(frame.path, problem, "remove the wrong one of the two"))
     return Registration(new, known, conflicts)
+
+
+def _same_moment(connection: Connection, frame: Frame) -> str | None:
+    """Another science frame of the CCD whose candidates would get the same numbers (see `processing_id`)."""
+    moment = frame.time[:13]  # date and five digits of the day, 0.9 s
+    c = frame_table.c
+    near = sa.and_(c.time.between(f"{moment}0", f"{moment}9"), c.ccd == frame.ccd, c.path != frame.path)
+    query = sa.select(c.path).where(near, c.frame_type == "science")
+    return connection.scalar(query) if frame.frame_type == "science" else None
 
 
 def _same_exposure(connection: Connection, frame: Frame) -> Any:

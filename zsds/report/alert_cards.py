@@ -69,16 +69,24 @@ class Selection:
 
 
 def choose_alerts(alerts: Sequence[Mapping[str, Any]], settings: ReportSettings) -> Selection:
-    """The strongest alerts (by |scorr|) that raise no doubt, and those that raise most."""
+    """The strongest alerts (by |scorr|) that raise no doubt, those that raise most; one an object."""
     usable = [alert for alert in alerts if isinstance(alert.get("candidate"), Mapping)]
     strength = [sum(d.strength for d in doubts(alert["candidate"], settings.doubts)) for alert in usable]
     raised = [bool(doubts(alert["candidate"], settings.doubts)) for alert in usable]
     score = [float(np.nan_to_num(abs(number(alert["candidate"], "scorr")))) for alert in usable]
     by_score = sorted(range(len(usable)), key=lambda i: (-score[i], str(usable[i].get("candid"))))
     by_doubt = sorted(range(len(usable)), key=lambda i: (-strength[i], str(usable[i].get("candid"))))
-    best = [usable[i] for i in by_score if not raised[i]][: settings.n_best_alerts]
-    doubtful = [usable[i] for i in by_doubt if raised[i]][: settings.n_doubtful_alerts]
+    best = _one_each(usable[i] for i in by_score if not raised[i])[: settings.n_best_alerts]
+    doubtful = _one_each(usable[i] for i in by_doubt if raised[i])[: settings.n_doubtful_alerts]
     return Selection(tuple(best), tuple(doubtful), sum(raised), len(alerts) - len(usable))
+
+
+def _one_each(alerts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first alert of every object; one without a name stands for itself."""
+    first: dict[Any, Mapping[str, Any]] = {}
+    for alert in alerts:
+        first.setdefault(alert.get("objectId") or id(alert), alert)
+    return list(first.values())
 
 
 def alert_section(record: NightRecord, settings: ReportSettings) -> Markup:

@@ -30,6 +30,7 @@ class Limits:
     max_zero_point_rms: float = 0.05  # mag
     max_zero_point_loss: float = 0.3  # mag below the median of the same channel and band: clouds
     max_depth_loss: float = 0.75  # mag brighter than the median limit of the same band
+    max_own_epochs: int = 0  # of the night in the reference it is subtracted from
     min_calibrators: int = 30  # stars of the zero point
     min_astrometry: int = 30  # matches with Gaia
     min_stars: int = 20  # stars of the PSF

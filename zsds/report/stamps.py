@@ -77,10 +77,18 @@ def _grey_limits(data: FloatArray, symmetric: bool) -> tuple[float, float]:
         return 0.0, 1.0
     middle = float(np.median(finite))
     noise = max(mad_width(finite), 1e-6 * max(abs(middle), 1e-6))
+    peak = _peak(data - middle)
     if symmetric:
-        reach = max(5 * noise, float(np.percentile(np.abs(finite - middle), 99.5)))
+        reach = max(5 * noise, peak / 2)
         return middle - reach, middle + reach
-    return middle - 2 * noise, max(middle + 8 * noise, float(np.percentile(finite, 99.0)))
+    return middle - 2 * noise, middle + max(8 * noise, peak / 2)
+
+
+def _peak(data: FloatArray) -> float:
+    """Largest size within the middle third, where the alert is: a bright neighbour must not dim it."""
+    ny, nx = data.shape
+    third = np.abs(data[ny // 3 : ny - ny // 3, nx // 3 : nx - nx // 3])
+    return float(np.nanmax(third)) if np.isfinite(third).any() else 0.0
 
 
 def _palette_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -142,7 +150,7 @@ def is_positive(row: Mapping[str, Any]) -> bool:
 
 def paint_light_curve(figure: Figure, alert: Mapping[str, Any], band_names: Mapping[int, str]) -> None:
     """Detections with errors (hollow when fainter than the reference) and upper limits, by band."""
-    (axes,) = grid_of(figure, 1, 1, left=0.13, right=0.98, bottom=0.21, top=0.87)
+    (axes,) = grid_of(figure, 1, 1, left=0.16, right=0.98, bottom=0.21, top=0.87)
     epochs = light_curve(alert)
     now = number(alert["candidate"], "jd")
     bands = sorted({str(band_names.get(epoch.fid, epoch.fid)) for epoch in epochs})
@@ -150,11 +158,20 @@ def paint_light_curve(figure: Figure, alert: Mapping[str, Any], band_names: Mapp
     for band in bands:
         members = [epoch for epoch in epochs if str(band_names.get(epoch.fid, epoch.fid)) == band]
         _paint_band(axes, members, now, band_style(band, bands), label(band))
+    _widen(axes)
     axes.invert_yaxis()
+    axes.locator_params(nbins=5)
     axes.set_xlabel("days from the alert", color=INK)
     axes.set_ylabel("mag")
     if bands:
         axes.legend(ncols=6, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.1, handletextpad=0.2)
+
+
+def _widen(axes: Axes) -> None:
+    """At least 0.2 mag from bottom to top, so that noise does not look like a change."""
+    low, high = axes.get_ylim()
+    room = max(0.0, 0.2 - (high - low)) / 2
+    axes.set_ylim(low - room, high + room)
 
 
 def _paint_band(axes: Axes, epochs: list[Epoch], now: float, style: tuple[str, str], name: str) -> None:

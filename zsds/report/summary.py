@@ -125,14 +125,14 @@ def exposure_names(quadrants: Table) -> list[str]:
 
 
 def troubles(quadrants: Table) -> list[Trouble]:
-    """Quadrants that did not end well, grouped by state and reason: failures first, large groups first.
+    """Quadrants that did not end well or whose products are lost, by state and reason: large groups first.
 
     Reasons that differ only in their numbers belong together.
     """
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     rows = zip(states(quadrants), texts(quadrants, "reason"), texts(quadrants, "id"), strict=True)
     for state, reason, identifier in rows:
-        if state in (FAILED, REJECTED, WAITING):
+        if state in (FAILED, REJECTED, WAITING) or (state == DONE and reason):
             short = _short(reason) or ("no reason given" if state != WAITING else WAITING)
             groups.setdefault((state, re.sub(r"\d+(\.\d+)?", "#", short)), []).append((identifier, reason))
     found = [_trouble(state, members) for (state, _), members in groups.items()]
@@ -152,6 +152,8 @@ def _short(reason: str) -> str:
 
 def hint(state: str, reason: str) -> str:
     """What to do about a quadrant that ended in ``state`` for ``reason``."""
+    if state == DONE:
+        return "Made, but no longer readable, and left out here: zsds night --again makes it anew."
     for words, remedy in _HINTS:
         if re.search(words, reason.lower()):
             return remedy
@@ -170,6 +172,7 @@ def bounds(quadrants: Table, limits: Limits) -> list[Bound]:
         ("score_mean", -limits.max_score_offset, limits.max_score_offset),
         ("score_width", 1 - width, 1 + width),
         ("registration_px", None, limits.max_registration_px),
+        ("n_own_epochs", None, limits.max_own_epochs),
         ("zero_point_rms", None, limits.max_zero_point_rms),
         ("n_calibrators", limits.min_calibrators, None),
         ("n_astrometry", limits.min_astrometry, None),

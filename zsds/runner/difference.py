@@ -5,15 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from astropy.table import Table
 
 from zsds.alerts import ReferenceFacts, exposure_facts
 from zsds.associate.solar_system import predict_positions
+from zsds.core.errors import BadInput
 from zsds.core.exposure import Exposure
 from zsds.core.ids import QuadrantId
 from zsds.core.tables import new_table
 from zsds.io.references import load_reference
 from zsds.io.stamps import write_stamps
-from zsds.io.store import Staging
+from zsds.io.store import Staging, Store
 from zsds.pipeline.difference import (
     DifferenceResult,
     Neighbours,
@@ -40,8 +42,7 @@ def run_difference(
     """
     identifier = QuadrantId.parse(key)
     store = archive.store
-    science = store.load_exposure("science", identifier)
-    stars = store.load_table("psf_catalog", identifier, "stars")
+    science, stars = _load_science(store, identifier)
     reference_id = ReferenceId(**inputs["reference"])
     reference = load_reference(store, reference_id)
     template = sample_reference(reference, science.wcs, science.shape)
@@ -55,11 +56,23 @@ def run_difference(
         **result.metrics,
         "difference_limiting_mag": result.limiting_mag,
         "score_counts": result.score_counts.tolist(),
+        "n_own_epochs": _own_epochs(reference, identifier.night),
         "facts": facts,
     }
     with store.unit(f"{key}-difference") as staging:
         _save(staging, identifier, science, result, metrics, provenance(settings.difference, inputs))
     return {name: value for name, value in metrics.items() if name not in ("facts", "score_counts")}
+
+
+def _load_science(store: Store, identifier: QuadrantId) -> tuple[Exposure, Table]:
+    """The calibrated quadrant and its stars, which the science unit has made."""
+    try:
+        return store.load_exposure("science", identifier), store.load_table(
+            "psf_catalog", identifier, "stars"
+        )
+    except BadInput as error:
+        remedy = f"make it again with: zsds night {identifier.night} --again"
+        raise BadInput(error.source, error.problem, remedy) from error
 
 
 def _neighbours(archive: Archive, science: Exposure, reference: ReferenceId) -> Neighbours:
@@ -77,6 +90,11 @@ def _neighbours(archive: Archive, science: Exposure, reference: ReferenceId) -> 
         archive.store.load_table("reference_psf_catalog", reference, "stars"),
         predict_positions(bodies, science.info.mid_mjd, archive.camera.site, around),
     )
+
+
+def _own_epochs(reference: Reference, night: str) -> int:
+    """Epochs of a night in a reference; it takes about that part of its epochs from every new source."""
+    return sum(QuadrantId.parse(epoch).night == night for epoch in reference.epochs)
 
 
 def _reference_facts(reference: Reference, rfid: int) -> ReferenceFacts:
@@ -98,6 +116,7 @@ def _save(
         "MAGLIM": (result.limiting_mag, "5-sigma limit, point source [mag]"),
         "STATUS": (1, "1: usable"),
         "INFOBITS": (0, "no anomaly recorded"),
+        "OWNEPOCH": (metrics["n_own_epochs"], "epochs of this night in the reference"),
     }
     staging.save_exposure("difference", identifier, exposure, cards)
     staging.save_plane("score", identifier, result.difference.score, exposure)

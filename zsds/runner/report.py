@@ -1,5 +1,7 @@
 """Gathers what a night's report shows from the ledger and the products."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from astropy.table import Table, vstack
@@ -35,17 +37,40 @@ def read_night(archive: Archive, night: str) -> NightRecord:
     made = [key for key in keys if units["science", key].state is State.DONE]
     subtracted = [key for key in keys if _state(units, "difference", key) == "done"]
     paths = [archive.store.root / row["path"] for row in packets]
+    residuals, no_residuals = _readable(archive, made, _residuals)
+    scores, no_scores = _readable(archive, subtracted, _scores)
     return NightRecord(
         night=night,
         camera=archive.camera.name,
-        software=f"zsds {__version__}",
-        quadrants=_quadrants(units, keys),
-        residuals=_stacked("residuals", [_residuals(archive, key) for key in made]),
-        score_histograms=_stacked("score_histograms", [_scores(archive, key) for key in subtracted]),
-        alerts=[dict(read_packet(path).record) for path in paths if path.is_file()],
+        software=__version__,
+        quadrants=_quadrants(units, keys, no_residuals | no_scores),
+        residuals=_stacked("residuals", residuals),
+        score_histograms=_stacked("score_histograms", scores),
+        alerts=[_alert(path) for path in paths],
         focal_plane=focal_plane_of(archive.camera),
         band_names={band.id: code for code, band in archive.camera.bands.items()},
     )
+
+
+def _readable(
+    archive: Archive, keys: list[str], load: Callable[[Archive, str], Table]
+) -> tuple[list[Table], dict[str, str]]:
+    """What can be loaded, and by quadrant why the rest cannot; a lost file must not cost the report."""
+    found, faults = [], {}
+    for key in keys:
+        try:
+            found.append(load(archive, key))
+        except BadInput as error:
+            faults[key] = f"{error.source}: {error.problem}"
+    return found, faults
+
+
+def _alert(path: Path) -> dict[str, Any]:
+    """A packet's record; an empty one, which the report counts as unreadable, when it cannot be read."""
+    try:
+        return dict(read_packet(path).record)
+    except BadInput:
+        return {}
 
 
 def _state(units: dict[tuple[str, str], ledger.Unit], kind: str, key: str) -> str:
@@ -53,7 +78,7 @@ def _state(units: dict[tuple[str, str], ledger.Unit], kind: str, key: str) -> st
     return "" if unit is None else str(unit.state)
 
 
-def _quadrants(units: dict[tuple[str, str], ledger.Unit], keys: list[str]) -> Table:
+def _quadrants(units: dict[tuple[str, str], ledger.Unit], keys: list[str], faults: dict[str, str]) -> Table:
     table = empty_quadrants(len(keys))
     for row, key in zip(table, keys, strict=True):
         science, difference = units["science", key], units.get(("difference", key))
@@ -68,7 +93,7 @@ def _quadrants(units: dict[tuple[str, str], ledger.Unit], keys: list[str]) -> Ta
             "quadrant": identifier.quadrant,
             "science_state": str(science.state),
             "difference_state": _state(units, "difference", key),
-            "reason": science.reason or (difference.reason if difference else None) or "",
+            "reason": science.reason or (difference.reason if difference else None) or faults.get(key, ""),
             "seconds": sum(unit.seconds or 0.0 for unit in (science, difference) if unit),
             "peak_memory_mb": max(unit.peak_memory_mb or 0.0 for unit in (science, difference) if unit),
         }

@@ -1,12 +1,15 @@
 """What the ledger says of a night, as rows to print."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from statistics import median
 from typing import Any
 
 from zsds.core.errors import BadInput
 from zsds.db import ledger
 from zsds.runner.archive import Archive
+
+KINDS = ("calibration", "science", "reference", "difference", "packets")  # in the order of their work
 
 
 def _units(connection: Any, nights: Sequence[str]) -> Iterator[ledger.Unit]:
@@ -15,33 +18,76 @@ def _units(connection: Any, nights: Sequence[str]) -> Iterator[ledger.Unit]:
         yield from ledger.units_of(connection, night=night)
 
 
-def unit_counts(archive: Archive, nights: Sequence[str]) -> list[dict[str, Any]]:
-    """Per night and kind of unit, with the number in each state."""
-    rows: dict[tuple[str, str], Counter[str]] = {}
+def unit_counts(
+    archive: Archive, nights: Sequence[str], kinds: Collection[str] = KINDS
+) -> list[dict[str, Any]]:
+    """Per night and kind of unit: the number in each state, alerts, and the median time of one unit."""
+    rows: dict[tuple[str, int], list[ledger.Unit]] = {}
     with archive.database.read() as connection:
         for unit in _units(connection, nights):
-            rows.setdefault((unit.night, unit.kind), Counter())[str(unit.state)] += 1
-    states = [str(s) for s in ledger.State if any(str(s) in counts for counts in rows.values())]
+            if unit.kind in kinds:
+                rows.setdefault((unit.night, KINDS.index(unit.kind)), []).append(unit)
+    found = {unit.state for units in rows.values() for unit in units}
+    states = [state for state in ledger.State if state in found]
     return [
-        {"night": when, "kind": kind, **{state: counts[state] for state in states}}
-        for (when, kind), counts in sorted(rows.items())
+        {
+            "night": when,
+            "kind": KINDS[kind],
+            **{str(state): sum(unit.state is state for unit in units) for state in states},
+            "alerts": _alerts(units) if KINDS[kind] == "packets" else None,
+            "median_s": _median_seconds(units),
+        }
+        for (when, kind), units in sorted(rows.items())
     ]
 
 
-def failures(archive: Archive, nights: Sequence[str]) -> list[dict[str, Any]]:
+def _alerts(units: Sequence[ledger.Unit]) -> int:
+    return sum((unit.metrics or {}).get("n_packets", 0) for unit in units)
+
+
+def _median_seconds(units: Sequence[ledger.Unit]) -> float | None:
+    times = [unit.seconds for unit in units if unit.seconds is not None]
+    return round(median(times), 2) if times else None
+
+
+def failures(archive: Archive, nights: Sequence[str], kinds: Collection[str] = KINDS) -> list[dict[str, Any]]:
     """Rejected and failed units grouped by kind and reason, most frequent first, with one example."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    groups: dict[tuple[str, str, str], list[ledger.Unit]] = {}
     with archive.database.read() as connection:
         for unit in _units(connection, nights):
-            if unit.state in (ledger.State.REJECTED, ledger.State.FAILED):
-                reason = unit.reason or ""
-                if unit.state is ledger.State.REJECTED:  # without its numbers, so that many make one group
-                    reason = reason.partition(" (")[0]
-                groups.setdefault((unit.kind, str(unit.state), reason), []).append(unit.key)
+            if unit.kind in kinds and unit.state in (ledger.State.REJECTED, ledger.State.FAILED):
+                groups.setdefault((unit.kind, str(unit.state), _common(unit)), []).append(unit)
     ranked = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
-        {"kind": kind, "state": state, "units": len(keys), "reason": reason, "for example": keys[0]}
-        for (kind, state, reason), keys in ranked
+        {
+            "kind": kind,
+            "state": state,
+            "units": len(units),
+            "reason": reason if state == ledger.State.REJECTED else units[0].reason,
+            "for example": units[0].key,
+        }
+        for (kind, state, reason), units in ranked
+    ]
+
+
+def _common(unit: ledger.Unit) -> str:
+    """A reason without its numbers or its file, so that a thousand of a kind make one group."""
+    reason = unit.reason or ""
+    if unit.state is ledger.State.REJECTED:
+        return reason.partition(" (")[0]
+    return reason.partition(": ")[2] if reason.startswith("/") else reason
+
+
+def notes(archive: Archive, nights: Sequence[str]) -> list[str]:
+    """What a user should know of results that are there."""
+    with archive.database.read() as connection:
+        found = [
+            unit.night for unit in _units(connection, nights) if (unit.metrics or {}).get("n_own_epochs")
+        ]
+    return [
+        f"{night}: the reference of {count} differences holds epochs of that same night and takes part of "
+        "every new source away; build another from earlier nights with: zsds references --again --night NIGHT"
+        for night, count in sorted(Counter(found).items())
     ]
 
 
