@@ -54,7 +54,6 @@ def test_few_stars_give_nearly_a_moffat_and_fewer_give_none():
     truth = VaryingMoffat(2.2, 3.0, 61)
     exposure, sources = prepared(star_field(truth, n_stars=14, seed=3, flux=(8000, 1e5), margin=20))
     fit = fit_psf(exposure, sources)
-    assert fit.model.order == 0
     assert core_error(fit.model, truth) < 0.005
     with pytest.raises(UnusableData, match="too few stars for a PSF") as caught:
         fit_psf(exposure, sources, PsfSettings(min_stars=15))
@@ -97,3 +96,35 @@ def test_no_star_at_all_is_said_so():
     for none in (sources[:0], sources[sources["snr"] < 0], sources[:3]):
         with pytest.raises(UnusableData, match="too few stars"):
             fit_psf(exposure, none)
+
+
+class WingedPsf:
+    """A steep core, and a tenth of the light in wings that fall as in the atmosphere, r^(-11/3)."""
+
+    size = 51
+
+    def at(self, *place):
+        core, wings = VaryingMoffat(2.2, 4.5, self.size, 0.05), VaryingMoffat(5.5, 11 / 6, self.size)
+        return 0.9 * core.at(*place) + 0.1 * wings.at(*place)
+
+
+def test_wings_are_followed():
+    truth = WingedPsf()
+    exposure, sources = prepared(star_field(truth, n_stars=60, shape=(760, 800), seed=5, flux=(3e4, 3e5)))
+    model = fit_psf(exposure, sources).model
+    half, middle = model.size // 2, truth.size // 2
+    radius = np.hypot(*np.mgrid[-half : half + 1, -half : half + 1])
+    cut = slice(middle - half, middle + half + 1)
+    ours, there = model.at(380, 400), truth.at(380, 400)[cut, cut]
+    for inner, outer in ((4, 6), (6, 8), (8, 10)):
+        ring = (radius >= inner) & (radius < outer)
+        assert ours[ring].sum() == pytest.approx(there[ring].sum(), rel=0.2)
+
+
+@pytest.mark.parametrize("fwhm", [1.3, 2.4])
+def test_stamps_hold_all_light_wherever_a_star_falls_on_the_pixels(fwhm):
+    exposure, sources = prepared(star_field(VaryingMoffat(fwhm, 3.0, 41), n_stars=60, seed=9))
+    model = fit_psf(exposure, sources).model
+    shifts = np.random.default_rng(2).uniform(-0.5, 0.5, (20, 2))
+    sums = [model.at(200 + 300 * dx, 180, dx, dy).sum(dtype=float) for dx, dy in shifts]
+    np.testing.assert_allclose(sums, 1, atol=1e-4)

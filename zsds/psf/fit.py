@@ -168,7 +168,13 @@ def _order(sample: StarSample, geometry: tuple, settings: PsfSettings) -> int:
             order -= 1
         return order
     u, v = (sample.x - geometry[0]) / geometry[2], (sample.y - geometry[1]) / geometry[3]
-    return choose_order(u, v, sample.shapes, settings.max_order)
+    order = choose_order(u, v, sample.shapes, settings.max_order)
+    return max(order, min(_order_for(sample.index.size), settings.max_order))
+
+
+def _order_for(n_stars: int) -> int:
+    """Order that some stars can bear, the prior on the variation beside them, where shapes say little."""
+    return next(order for order in (2, 1, 0) if order == 0 or n_stars >= 3 * n_terms(order))
 
 
 def _near_stars(sources: Table, sample: StarSample, half: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

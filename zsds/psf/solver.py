@@ -18,7 +18,9 @@ class SolverSettings:
     """How departures from the prior are found."""
 
     prior_width: float = 0.3  # expected departure from the best Moffat, relative to its local maximum
-    smoothness: float = 0.5  # weight of the prior that departures are smooth
+    wings: float = 0.15  # expected departure of the wings, of the peak where r = FWHM, falling as r^(-11/3)
+    variation: float = 0.3  # expected departure over the image, relative to that from the Moffat
+    smoothness: float = 1.0  # weight of the prior that departures are smooth
     max_steps: int = 30  # of conjugate gradients, each round
     tolerance: float = 1e-3  # of the right-hand side's norm
 
@@ -61,8 +63,11 @@ class Prior:
     def around(cls, model: PolynomialPsf, settings: SolverSettings) -> "Prior":
         """The prior that expects the given model, the same everywhere."""
         knots = model.coefficients[0].astype(np.float64)
-        reach = 2 * round(0.5 * model.fwhm() * model.oversampling) + 1
-        width = settings.prior_width * maximum_filter(knots, reach) + 1e-6 * knots.max()
+        fwhm = model.fwhm() * model.oversampling
+        width = settings.prior_width * maximum_filter(knots, 2 * round(0.5 * fwhm) + 1)
+        offset = (np.arange(len(knots)) - len(knots) // 2) / fwhm
+        wings = (1 + offset[:, None] ** 2 + offset[None, :] ** 2) ** (-11 / 6)  # as the atmosphere's
+        width += settings.wings * knots.max() * wings
         step = 0.65 * model.fwhm() * model.oversampling  # knots over which a departure keeps its sign
         return cls(knots, width, settings.smoothness * step**4 / 4)
 
@@ -90,7 +95,8 @@ def solve(
     basis = terms((pixels.x - x0) / x_scale, (pixels.y - y0) / y_scale, order).astype(np.float32)
     n, count, side = n_terms(order), pixels.flux.size, prior.knots.shape[0]
     information = (pixels.weight * pixels.flux[:, None, None] ** 2).astype(np.float32)
-    width = prior.width.astype(np.float32)
+    width = np.repeat(prior.width[None].astype(np.float32), n, axis=0)
+    width[1:] *= settings.variation
 
     def data_term(knots: NDArray[np.float32]) -> NDArray[np.float32]:
         return width * (basis.T @ knots.reshape(count, -1)).reshape(n, side, side)
@@ -109,8 +115,9 @@ def solve(
     target = data_term(knots)
     start = np.zeros((n, side, side), np.float32)
     known = min(n, model.coefficients.shape[0])
-    start[:known] = model.coefficients[:known] / width
-    start[0] -= (prior.knots / width).astype(np.float32)
+    start[:known] = model.coefficients[:known]
+    start[0] -= prior.knots.astype(np.float32)
+    start /= width
     scale = _diagonal(information, basis, width, model.oversampling, prior.smoothness)
     z = _conjugate_gradients(normal, target, start, scale, settings)
     coefficients = (width * z).astype(np.float64)
@@ -132,7 +139,7 @@ def _bending(knots: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _diagonal(information, basis, width, oversampling, smoothness) -> NDArray[np.float64]:
     """Approximate diagonal of the normal equations, the preconditioner."""
-    side = width.shape[1]
+    side = width.shape[-1]
     size = information.shape[1]
     maps = (basis.T**2 @ information.reshape(len(basis), -1)).reshape(-1, size, size)
     maps *= (151 / 315 / oversampling) ** 2
@@ -178,8 +185,20 @@ def _normalised(coefficients: NDArray[np.float64], model: PolynomialPsf, order: 
         response = np.sum(weight * position * shapes[axis])
         shifts = np.sum(weight * position * coefficients, axis=(1, 2)) / response
         coefficients -= shifts[:, None, None] * shapes[axis]
-    shares = coefficients[1:].sum(axis=(1, 2)) / coefficients[0].sum()
-    coefficients[1:] -= shares[:, None, None] * coefficients[0]
+    _even_out(coefficients, model.oversampling)
     return PolynomialPsf(
         coefficients.astype(np.float32), order, model.size, model.oversampling, model.geometry
     )
+
+
+def _even_out(coefficients: NDArray[np.float64], oversampling: int) -> None:
+    """Make stamps sum to 1 at every place and sub-pixel shift, in place.
+
+    Pixels gather all light wherever a star falls on them. So the knots that share a phase sum to 1 in the
+    middle of the image, and to 0 in the terms that vary.
+    """
+    for a, b in np.ndindex(oversampling, oversampling):
+        phase = coefficients[:, a::oversampling, b::oversampling]
+        sums = phase.sum(axis=(1, 2))
+        phase[1:] -= (sums[1:] / sums[0])[:, None, None] * phase[0]
+        phase[0] /= sums[0]
