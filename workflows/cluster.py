@@ -58,11 +58,13 @@ class Distributed:
         futures = self.client.map(function, units, pure=False, retries=1, **arguments)
         unit_of = {future.key: unit for future, unit in zip(futures, units, strict=True)}
         killed = []
-        for future in as_completed(futures):
-            if isinstance(future.exception(), KilledWorker):
+        for future, result in as_completed(futures, with_results=True, raise_errors=False):  # fetched at once
+            if future.status == "finished":
+                yield result
+            elif isinstance(future.exception(), KilledWorker):
                 killed.append(unit_of[future.key])
             else:
-                yield _result(future, unit_of[future.key])
+                yield Lost(unit_of[future.key], _reason(future.exception()))
             future.release()
         for unit in killed:
             future = self.client.submit(function, unit, pure=False, **arguments)
