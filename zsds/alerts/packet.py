@@ -17,9 +17,14 @@ from zsds.core.packet import AlertPacket
 
 HISTORY_DAYS = 30.0
 NO_CLASSIFIER = "none"
-NO_POSITION = -999.0  # ZTF's stand-in where the schema allows no null (ranr, decnr)
+NO_MATCH = {"int": -999, "long": -999, "float": -999.0, "double": -999.0, "string": "null"}  # as ZTF's packets
 PUBLISHER = "zsds"
 FIRST_PIXEL = 1  # xpos and ypos of the packet count from 1, our x and y from 0
+MATCHES = frozenset(
+    "distnr magnr sigmagnr chinr sharpnr ranr decnr ssdistnr ssmagnr ssnamenr neargaia neargaiabright "
+    "maggaia maggaiabright".split()
+    + [f"{name}{rank}" for name in "objectidps sgmag srmag simag szmag sgscore distpsnr".split() for rank in "123"]
+)  # fields of a source near the candidate
 _PYTHON = {"int": int, "long": int, "float": float, "double": float, "string": str}
 
 
@@ -275,25 +280,24 @@ def _counted(rows: Sequence[Mapping[str, Any]], jd: float) -> Past:
 
 
 def _project(row: Mapping[str, Any], record: str) -> dict[str, Any]:
-    """Only the record's fields, as plain Python values; missing becomes null or the sentinel."""
+    """Only the record's fields, as plain Python values; missing becomes null or its stand-in.
+
+    ZTF's candidates never have a null where nothing lies nearby, its history rows always: readers rely on it.
+    """
     out: dict[str, Any] = {}
     for field in record_fields(record):
         value = row.get(field.name)
         if value is not None and value == value:  # noqa: PLR0124 - not a NaN
             out[field.name] = _PYTHON[field.kind](value)
+        elif field.name in MATCHES and (record == "candidate" or not field.nullable):
+            out[field.name] = NO_MATCH[field.kind]
         elif field.nullable:
             out[field.name] = None
+        elif field.name in ("rbversion", "drbversion"):
+            out[field.name] = NO_CLASSIFIER
         else:
-            out[field.name] = _stand_in(field.name)
+            raise ValueError(f"a packet needs a value for {field.name}")
     return out
-
-
-def _stand_in(name: str) -> Any:
-    if name in ("ranr", "decnr"):
-        return NO_POSITION
-    if name in ("rbversion", "drbversion"):
-        return NO_CLASSIFIER
-    raise ValueError(f"a packet needs a value for {name}")
 
 
 def _cutouts(stamps: Stamps | None, candidate: Mapping[str, Any]) -> dict[str, Any]:
