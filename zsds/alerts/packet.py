@@ -17,14 +17,28 @@ from zsds.core.packet import AlertPacket
 
 HISTORY_DAYS = 30.0
 NO_CLASSIFIER = "none"
-NO_MATCH = {"int": -999, "long": -999, "float": -999.0, "double": -999.0, "string": "null"}  # as ZTF's packets
+NO_MATCH = {"int": -999, "long": -999, "float": -999.0, "double": -999.0, "string": "null"}  # ZTF's own
 PUBLISHER = "zsds"
 FIRST_PIXEL = 1  # xpos and ypos of the packet count from 1, our x and y from 0
-MATCHES = frozenset(
-    "distnr magnr sigmagnr chinr sharpnr ranr decnr ssdistnr ssmagnr ssnamenr neargaia neargaiabright "
-    "maggaia maggaiabright".split()
-    + [f"{name}{rank}" for name in "objectidps sgmag srmag simag szmag sgscore distpsnr".split() for rank in "123"]
-)  # fields of a source near the candidate
+MATCHES = frozenset(  # fields of a source near the candidate
+    [
+        *(
+            "distnr",
+            "magnr",
+            "sigmagnr",
+            "chinr",
+            "sharpnr",
+            "ranr",
+            "decnr",
+            "ssdistnr",
+            "ssmagnr",
+            "ssnamenr",
+        ),
+        *("neargaia", "neargaiabright", "maggaia", "maggaiabright"),
+        *(f"{name}{rank}" for name in ("objectidps", "sgscore", "distpsnr") for rank in "123"),
+        *(f"s{band}mag{rank}" for band in "griz" for rank in "123"),
+    ]
+)
 _PYTHON = {"int": int, "long": int, "float": float, "double": float, "string": str}
 
 

@@ -26,6 +26,7 @@ from zsds.pipeline.science import with_magnitudes, with_positions
 from zsds.report.picture import draw_pair
 from zsds.runner.provenance import provenance
 
+NOISE_OFF = 1.3  # a ratio of measured to promised noise that is told
 SCORE_STEP = 0.05  # quantisation of the score image
 ALERT_COLUMNS = ("candid", "is_positive", "x", "y", "ra", "dec", "magpsf", "sigmapsf", "scorr", "flags")
 
@@ -104,6 +105,14 @@ def _warnings(science: Exposure, reference: Exposure, pair: PairResult) -> list[
     if science.zero_point is None and reference.zero_point is None:
         told.append(
             "no zero point is known: magnitudes are relative to 25 for 1 electron (--zero-point sets it)"
+        )
+    assumed = [e.info.provenance for e in (science, reference) if "gain" in e.info.provenance]
+    told += [f"the gain of {known['input']} is {known['gain']} (--gain sets it)" for known in assumed]
+    noise = pair.result.difference.metrics["score_width"]
+    if noise > 0.05 and not 1 / NOISE_OFF < noise < NOISE_OFF:
+        told.append(
+            f"the difference has {noise:.2f} of the noise that the images promise: "
+            "are uncertainties, weights and gains right?"
         )
     if pair.alignment.n_stars == 0:
         told.append("too few stars in common to compare the two WCSs: registration rests on them alone")
