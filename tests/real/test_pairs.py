@@ -98,7 +98,7 @@ def test_same_stars_have_the_same_magnitudes_by_two_headers(comet):
 
 @pytest.mark.parametrize("name", [*COMET, *COLOURS, "ztf_20250409323808_000859_zr_c07_o_q1"])
 def test_seeing_and_depth_against_the_header(shared_data, name):
-    from zsds.photometry import limiting_magnitude
+    from zsds.photometry import limiting_magnitude, measure_growth
     from zsds.pipeline.measure import MeasureSettings, measure
 
     path = ztf(shared_data, name)
@@ -106,6 +106,9 @@ def test_seeing_and_depth_against_the_header(shared_data, name):
     header = fits.getheader(path)
     assert measured.psf_fit.fwhm == pytest.approx(header["SEEING"], rel=0.12)
     assert measured.psf_fit.residual < 0.003
+    growth = measure_growth(measured.apertures, measured.stars, measured.psf_fit.model)
+    given = [header[f"APCOR{n}"] for n in range(1, 7)]  # of the whole quadrant, over which the PSF varies
+    assert growth.correction_mag == pytest.approx(given, abs=0.08)
     exposure = measured.exposure
     limit = limiting_magnitude(exposure, exposure.psf, exposure.zero_point)
     assert limit == pytest.approx(header["MAGLIM"], abs=0.3)

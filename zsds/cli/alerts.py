@@ -10,6 +10,7 @@ from zsds.cli.app import Archive, AsJson, MaybeArchive, app, show
 
 group = typer.Typer(help="Look at alert packets, ours or ZTF's own.", no_args_is_help=True)
 app.add_typer(group, name="alerts")
+MOST_DIGITS = 19  # of a candid
 COLUMNS = (
     "candid",
     "objectId",
@@ -40,8 +41,12 @@ def list_(
     """
     from zsds.alerts.look import describe_packet  # noqa: PLC0415
     from zsds.io.packets import read_packets  # noqa: PLC0415
+    from zsds.runner.status import require_night  # noqa: PLC0415
 
-    rows = [describe_packet(p) for path in packets or _paths(archive, night) for p in read_packets(path)]
+    paths = packets or _paths(archive, night)
+    if night and not paths:
+        require_night(_opened(archive), night)
+    rows = [describe_packet(p) for path in paths for p in read_packets(path)]
     show(rows, as_json, COLUMNS if not as_json else None)
     if not as_json:
         typer.echo(f"{len(rows)} packets")
@@ -66,7 +71,7 @@ def show_(
 
     path = Path(packet)
     if packet.isdigit() and not path.exists():
-        path = _opened(archive).store.path("packet", int(packet))
+        path = _packet(archive, packet)
     found = read_packet(path)
     record = {key: value for key, value in found.record.items() if not key.startswith("cutout")}
     if as_json:
@@ -102,6 +107,17 @@ def tar(
     typer.echo(f"{made.path}: {made.n_packets} public packets, {made.n_withheld} proprietary ones left out")
 
 
+def _packet(archive: Path | None, candid: str) -> Path:
+    """The packet of a candid of the archive."""
+    from zsds.core.errors import BadInput  # noqa: PLC0415
+
+    store = _opened(archive).store
+    path = store.path("packet", int(candid)) if len(candid) <= MOST_DIGITS else store.root
+    if not path.is_file():
+        raise BadInput(candid, "no packet of this candid in the archive", "see: zsds alerts list")
+    return path
+
+
 def _opened(archive: Path | None) -> Any:
     from zsds.core.errors import BadInput  # noqa: PLC0415
     from zsds.runner.archive import open_archive  # noqa: PLC0415
@@ -115,4 +131,4 @@ def _paths(archive: Path | None, night: str | None) -> list[Path]:
     """Packet files of the archive, in order of candid."""
     opened = _opened(archive)
     folder = opened.store.root / "alerts" / (night or "")
-    return sorted(folder.rglob("*.avro"), key=lambda path: int(path.stem))
+    return sorted(folder.rglob("*.avro"), key=lambda path: (len(path.name), path.name))

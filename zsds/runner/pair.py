@@ -157,6 +157,7 @@ def _write(
     exposure = result.difference.exposure
     exposure = replace(exposure, info=replace(exposure.info, provenance=dict(made_from)))
     cards = {
+        "SEEING": (result.metrics["difference_fwhm"], "FWHM of the difference PSF [pixels]"),
         "MAGLIM": (result.limiting_mag, "[mag] 5-sigma limit of a point source"),
         "FLXSCALE": (result.difference.flux_scale, "science electrons per reference electron"),
         "SCORSTD": (result.metrics["score_width"], "width of the score on empty sky"),
