@@ -119,15 +119,23 @@ def test_given_psfs_need_no_stars():
 
 def test_doubts_about_noise_and_gain_are_told(tmp_path, monkeypatch, capsys):
     new = write(tmp_path / "new.fits", image(1), wcs(), GAIN=None)
-    old = write(tmp_path / "old.fits", image(2), wcs())
+    old = write(tmp_path / "old.fits", image(2), wcs(), **{"MJD-OBS": None})
     promised = write(tmp_path / "unc.fits", 4 * np.sqrt(image(1) + 25), wcs())
     words = (new, old, "--out", tmp_path / "out", "--json", "--science-uncertainty", promised)
     code, told = run(monkeypatch, capsys, *words)
     assert code == 0
     notes = "\n".join(json.loads(told.out)["warnings"])
     assert "the gain of new.fits is not known" in notes
-    assert "old.fits" not in notes
+    assert "the gain of old.fits" not in notes
+    assert "the time of old.fits is not known" in notes
     assert "are uncertainties, weights and gains right?" in notes
+
+
+def test_a_file_where_the_folder_should_be_is_named(tmp_path, monkeypatch, capsys):
+    new, old = (write(tmp_path / f"{seed}.fits", image(seed), wcs()) for seed in (1, 2))
+    code, told = run(monkeypatch, capsys, new, old, "--out", new)
+    assert code == 1
+    assert "a file stands where its folder should be; name another folder" in told.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("n_stars", [5, 12])

@@ -38,7 +38,8 @@ CCD = ("CCDID", "CCD_ID", "CCDNUM")
 QUADRANT = ("QID",)
 CHANNEL = ("RCID", "DBRCID")
 EARLIEST_MJD, LATEST_MJD = 15020.0, 88069.0  # 1900 to 2100
-NO_GAIN = "not known, 1 electron per DN assumed"
+NO_GAIN = "not known, 1 electron per DN assumed (--gain sets it)"
+NO_TIME = "not known, that of the other image assumed"
 SOURCE_SIGMAS = 3.0
 CLIPPED_PIXELS = 5  # with the very same highest value: the image was cut off there
 CLIPPED_FRACTION = 0.9  # of it counts as saturated: flats and resampling have moved the pixels since
@@ -63,6 +64,8 @@ class Known:
         AB mag of 1 DN.
     start_mjd : float, optional
         Start of the exposure, UTC.
+    default_mjd : float, optional
+        The same where the header has none, as of a co-add.
     exposure_s : float, optional
     band : str, optional
         Two-letter code.
@@ -74,6 +77,7 @@ class Known:
     saturation: float | None = None
     zero_point: float | None = None
     start_mjd: float | None = None
+    default_mjd: float | None = None
     exposure_s: float | None = None
     band: str | None = None
     band_id: int | None = None
@@ -132,8 +136,10 @@ def read_calibrated(
     stated = _number(header, GAIN, known.gain, math.nan, positive=True)
     gain = stated if math.isfinite(stated) else 1.0
     info = _info(path, header, gain, known, clipped_level(data))
-    if not math.isfinite(stated):
-        info = replace(info, provenance={**info.provenance, "gain": NO_GAIN})
+    assumed = {} if math.isfinite(stated) else {"gain": NO_GAIN}
+    if known.start_mjd is None and _header_mjd(path, header) is None:
+        assumed["time"] = NO_TIME
+    info = replace(info, provenance={**info.provenance, **assumed})
     electrons = data * np.float32(gain)
     planes = {"mask": mask, "uncertainty": uncertainty, "weight": weight}
     given = {name: _plane(file, name, data.shape) for name, file in planes.items() if file is not None}
@@ -314,8 +320,15 @@ def _band(header: fits.Header) -> str:
 
 
 def _start_mjd(path: Path, header: fits.Header, known: Known) -> float:
-    if known.start_mjd is not None:
-        return known.start_mjd
+    for start in (known.start_mjd, _header_mjd(path, header), known.default_mjd):
+        if start is not None:
+            return start
+    raise BadInput(
+        str(path), f"has no time of exposure ({', '.join(MJD)}, {DATE[1]})", "write its start into MJD-OBS"
+    )
+
+
+def _header_mjd(path: Path, header: fits.Header) -> float | None:
     mjd = _number(header, MJD, None, math.nan)
     if math.isfinite(mjd):
         return _plausible(path, mjd)
@@ -325,11 +338,7 @@ def _start_mjd(path: Path, header: fits.Header, known: Known) -> float:
         if moment is not None:
             return moment
     jd = _number(header, JD, None, math.nan)
-    if math.isfinite(jd):
-        return _plausible(path, jd - JD_MINUS_MJD)
-    raise BadInput(
-        str(path), f"has no time of exposure ({', '.join(MJD)}, {DATE[1]})", "write its start into MJD-OBS"
-    )
+    return _plausible(path, jd - JD_MINUS_MJD) if math.isfinite(jd) else None
 
 
 def _plausible(path: Path, mjd: float) -> float:

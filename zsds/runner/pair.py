@@ -71,7 +71,8 @@ def run_pair(
     """Subtract, and write ``difference``, ``score``, ``candidates``, ``packets/`` and ``picture.png``."""
     settings = with_values(PairSettings(), parse_overrides(overrides))
     new = _read(science, Known(**known))
-    old = _read(reference, Known(gain=known.get("gain"), saturation=known.get("saturation")))
+    shared = {name: known.get(name) for name in ("gain", "saturation")}
+    old = _read(reference, Known(**shared, default_mjd=new.info.start_mjd))
     pair = subtract_pair(new, old, settings)
     made_from = {"science": science.image.name, "reference": reference.image.name}
     warnings = _warnings(new, old, pair)
@@ -106,8 +107,12 @@ def _warnings(science: Exposure, reference: Exposure, pair: PairResult) -> list[
         told.append(
             "no zero point is known: magnitudes are relative to 25 for 1 electron (--zero-point sets it)"
         )
-    assumed = [e.info.provenance for e in (science, reference) if "gain" in e.info.provenance]
-    told += [f"the gain of {known['input']} is {known['gain']} (--gain sets it)" for known in assumed]
+    told += [
+        f"the {name} of {known['input']} is {known[name]}"
+        for known in (science.info.provenance, reference.info.provenance)
+        for name in ("gain", "time")
+        if name in known
+    ]
     noise = pair.result.difference.metrics["score_width"]
     if noise > 0.05 and not 1 / NOISE_OFF < noise < NOISE_OFF:
         told.append(
