@@ -20,7 +20,7 @@ def science_exposure():
     info = Info(
         QuadrantId("20230225250000", 505, "zg", 1, 2), MJD, 30.0, 1, 1, gain=6.0, program_pi="Kulkarni"
     )
-    zero_point = ZeroPoint(26.3, 0.01, 0.02, 0.003, -1e-5, 0.03, 120, 0.6, 0.2)
+    zero_point = ZeroPoint(26.3, 0.01, 0.02, 0.003, -1e-5, 0.03, 120, 0.6, 0.2, 26.31)
     return Exposure(zeros, zeros + 1, zeros.astype(np.uint32), info, zero_point=zero_point)
 
 
@@ -50,6 +50,7 @@ def candidates(n=2):
 
 def test_zero_point_is_of_dn(facts):
     assert facts["magzpsci"] == pytest.approx(26.3 - 2.5 * np.log10(6.0))
+    assert facts["zpmed"] == pytest.approx(26.31 - 2.5 * np.log10(6.0))
     assert facts["jd"] == MJD + 2400000.5
 
 

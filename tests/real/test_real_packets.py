@@ -76,4 +76,4 @@ def test_nulls_stand_only_where_the_survey_has_them_or_nothing_is_known_yet(pack
     (_, ours), (_, theirs) = packets
     nulls = {name for name, value in ours["candidate"].items() if value is None}
     assert None not in theirs["candidate"].values()
-    assert nulls <= {"rb", "drb", "tooflag", "zpmed", "clrmed", "clrrms", "programpi"}
+    assert nulls <= {"rb", "drb", "tooflag"}

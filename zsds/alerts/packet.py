@@ -118,6 +118,7 @@ def exposure_facts(
     info, zero_point = science.info, science.zero_point
     if zero_point is None:
         raise ValueError("a packet needs the exposure's zero point")
+    to_dn = -2.5 * np.log10(info.gain)
     return {
         "jd": info.start_mjd + JD_MINUS_MJD,
         "fid": info.band_id,
@@ -134,13 +135,14 @@ def exposure_facts(
         "jdstartref": reference.start_mjd + JD_MINUS_MJD,
         "jdendref": reference.end_mjd + JD_MINUS_MJD,
         "nframesref": reference.n_frames,
-        "magzpsci": _number(zero_point.value - 2.5 * np.log10(info.gain)),
+        "magzpsci": _number(zero_point.value + to_dn),
         "magzpsciunc": _number(zero_point.err),
         "magzpscirms": _number(zero_point.rms),
         "nmatches": zero_point.n_stars,
         "clrcoeff": _number(zero_point.colour_coeff),
         "clrcounc": _number(zero_point.colour_err),
         "zpclrcov": _number(zero_point.covariance),
+        "zpmed": _number(zero_point.median + to_dn),
         "clrmed": _number(zero_point.colour_median),
         "clrrms": _number(zero_point.colour_rms),
         "exptime": _number(info.exposure_s),
