@@ -38,7 +38,7 @@ class SubtractSettings:
 
     match: MatchSettings = field(default_factory=MatchSettings)
     tile_size: int = 448  # largest tile, pixels; kernels are computed at the tiles' corners
-    max_bend: float = 0.01  # smaller tiles where sum(P^2) departs by more from the mean of the corners
+    max_bend: float = 0.02  # smaller tiles where sum(P^2) departs by more from the mean of the corners
     min_tile: int = 96  # but never below this, pixels
     kernel_size: int = 64  # least side of the kernels, even, pixels; 1.4 times the PSFs' when that is more
     background_cell: int = 128  # pixels of a cell of the background difference; 0 leaves it alone
