@@ -20,7 +20,7 @@ def science_exposure():
     info = Info(
         QuadrantId("20230225250000", 505, "zg", 1, 2), MJD, 30.0, 1, 1, gain=6.0, program_pi="Kulkarni"
     )
-    zero_point = ZeroPoint(26.3, 0.01, 0.02, 0.003, -1e-5, 0.03, 120, 0.6, 0.2)
+    zero_point = ZeroPoint(26.3, 0.01, 0.02, 0.003, -1e-5, 0.03, 120, 0.6, 0.2, 26.31)
     return Exposure(zeros, zeros + 1, zeros.astype(np.uint32), info, zero_point=zero_point)
 
 
@@ -43,12 +43,14 @@ def candidates(n=2):
             table[name][row] = value
         table["sigmapsf"][row] = 0.1
         table["objectidps1"][row] = 123 if row == 0 else -1
+        table["objectidps2"][row] = -1
         table["ssnamenr"][row] = "" if row == 0 else "433"
     return table
 
 
 def test_zero_point_is_of_dn(facts):
     assert facts["magzpsci"] == pytest.approx(26.3 - 2.5 * np.log10(6.0))
+    assert facts["zpmed"] == pytest.approx(26.31 - 2.5 * np.log10(6.0))
     assert facts["jd"] == MJD + 2400000.5
 
 
@@ -68,8 +70,11 @@ def test_packet_has_every_field_and_only_allowed_stand_ins(facts):
     packet = alerts.build_packet(record, "ZTF23aaaaaaa")
     candidate = packet.record["candidate"]
     assert list(candidate) == [field.name for field in record_fields("candidate")]
-    assert candidate["ranr"] == -999.0
-    assert [name for name, value in candidate.items() if value == -999.0] == ["ranr", "decnr"]
+    nearby = ("ranr", "distnr", "sgmag1", "sgscore3", "objectidps2", "neargaiabright", "ssdistnr")
+    assert [candidate[name] for name in nearby] == [-999] * len(nearby)
+    assert candidate["ssnamenr"] == "null"
+    assert (candidate["objectidps1"], candidate["magap"], candidate["tooflag"]) == (123, None, None)
+    assert packet.value("objectidps2") is packet.value("ssnamenr") is packet.value("sgmag1") is None
     assert (candidate["rb"], candidate["rbversion"]) == (None, "none")
     assert packet.record["fp_hists"] is None
     assert packet.record["prv_candidates"] is None
@@ -91,6 +96,7 @@ def test_history_is_30_days_sorted_and_earlier(facts):
     assert [jd - row["jd"] for row in packet.record["prv_candidates"]] == [30, 3, 2, 1]
     limits = [row for row in packet.record["prv_candidates"] if row["candid"] is None]
     assert all(row["magpsf"] is None and row["diffmaglim"] == 20.5 for row in limits)
+    assert all(row["ssdistnr"] is row["ranr"] is row["distnr"] is None for row in packet.history)
     assert packet.record["candidate"]["ndethist"] == 2
     assert packet.record["candidate"]["ncovhist"] == 5
     assert packet.record["candidate"]["jdstarthist"] == jd - 2

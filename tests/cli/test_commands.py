@@ -200,6 +200,7 @@ def test_alerts_can_be_shown(done_survey, tmp_path, monkeypatch):
     assert record["candid"] == int(packet.stem)
     (row,) = json.loads(expect(zsds("alerts", "list", packet, "--json")).out)
     assert row["mjd"] == pytest.approx(record["candidate"]["jd"] - 2400000.5)
+    assert f"{row['ra']:.5f}  {row['dec']:.5f}" in expect(zsds("alerts", "list", packet)).out
 
 
 WRONG_CALLS = [
@@ -243,7 +244,9 @@ MISTAKES = [
     (("calibrate", "--night", "20010101"), "zsds ingest"),
     (("references", "--night", "20010101"), "zsds night"),
     (("report", "20010101"), "zsds night"),
-    (("alerts", "show", "12345678901234567"), "check"),
+    (("alerts", "show", "12345678901234567"), "zsds alerts list"),
+    (("alerts", "show", 30 * "9"), "zsds alerts list"),
+    (("alerts", "list", "--night", "20010101"), "zsds night"),
     (("alerts", "show", "no_such_file.avro"), "check"),
     (("alerts", "tar", "20010101"), "zsds night"),
     (("ingest", "no_such_folder"), "check the path"),

@@ -75,6 +75,35 @@ def test_saturation_nan_and_given_planes(tmp_path):
     assert np.isinf(weighted.variance[4, 4])
 
 
+def test_zeros_beyond_a_resampled_image_are_no_sky(tmp_path):
+    data = np.round(sky(), 0) - 200  # whole numbers: many a pixel of the sky is 0 as well
+    data[:, :40], data[250:] = 0, 0
+    data[100:120, 100:120] = 30000  # saturated, not blank
+    exposure = read_calibrated(foreign(tmp_path / "a.fits", data))
+    blank = np.zeros(data.shape, bool)
+    blank[:, :40], blank[250:] = True, True
+    np.testing.assert_array_equal(np.isnan(exposure.data), blank)
+    np.testing.assert_array_equal((exposure.mask & Mask.NAN) != 0, blank)
+    assert np.median(exposure.variance[~blank]) == pytest.approx((400 + 64) / 4, rel=0.08)
+
+
+def test_a_gain_that_is_assumed_is_told(tmp_path):
+    assert "gain" in read_calibrated(foreign(tmp_path / "a.fits", sky())).info.provenance
+    assert "gain" not in read_calibrated(foreign(tmp_path / "b.fits", sky(), GAIN=1.0)).info.provenance
+
+
+def test_planes_without_a_usable_pixel_are_named(tmp_path):
+    image = foreign(tmp_path / "a.fits", sky(), GAIN=2.0)
+    zeros, ones = (tmp_path / f"{name}.fits" for name in ("zeros", "ones"))
+    for path, value in ((zeros, 0), (ones, 1)):
+        fits.PrimaryHDU(np.full(sky().shape, value, np.float32)).writeto(path)
+    for planes in ({"uncertainty": zeros}, {"weight": zeros}, {"mask": ones}):
+        with pytest.raises(BadInput, match=r"(zeros|ones)\.fits: (no pixel|the mask hides)"):
+            read_calibrated(image, **planes)
+    with pytest.raises(BadInput, match="beside an uncertainty"):
+        read_calibrated(image, uncertainty=ones, weight=ones)
+
+
 def test_what_the_user_knows_wins(tmp_path):
     image = foreign(tmp_path / "a.fits", sky(), GAIN=2.0, MAGZP=25.0)
     exposure = read_calibrated(image, known=Known(gain=4.0, zero_point=26.0, start_mjd=59000.5, band="zg"))

@@ -84,7 +84,7 @@ def make_exposure(shape=(150, 211), wcs=None):
         airmass=1.7,
         provenance={"software": "zsds 0.1.0", "inputs": "a very long list of inputs, " * 6 + "end"},
     )
-    zero_point = ZeroPoint(28.1, 0.004, 0.05, 0.002, -1e-6, 0.03, 493, 0.62, 0.29)
+    zero_point = ZeroPoint(28.1, 0.004, 0.05, 0.002, -1e-6, 0.03, 493, 0.62, 0.29, 28.13)
     return Exposure(*arrays, info, wcs or tangent_wcs(), GaussianPsf(2.3), zero_point)
 
 

@@ -33,6 +33,7 @@ def test_pulls_are_honest_with_outliers_and_intrinsic_scatter():
     assert np.all(np.abs(pulls[:, :2].std(axis=0) - 1) < 0.25)
     assert pulls[:, 2].mean() == pytest.approx(2, abs=0.6)
     assert 0.015 < zero.rms < 0.035
+    assert zero.median == pytest.approx(26.2 - 0.06 * 0.6, abs=4 * 1.25 * 0.027 / np.sqrt(180))
     assert zero.err > 0.015 / np.sqrt(200)
 
 

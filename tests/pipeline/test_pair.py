@@ -93,6 +93,9 @@ def test_wrong_pairs_are_refused():
     far.wcs.crval = [151.0, 20.0]
     with pytest.raises(UnusableData, match="another part of the sky"):
         subtract_pair(new, replace(new, wcs=far), PairSettings())
+    wrong = wcs(dx=60, dy=20)
+    with pytest.raises(UnusableData, match="stars of the two images do not match"):
+        subtract_pair(new, exposure(2, wrong), PairSettings())
     with pytest.raises(UnusableData, match="too few s"):
         subtract_pair(exposure(1, wcs(), n_stars=0), new, PairSettings())
 
@@ -103,6 +106,36 @@ def test_without_wcs_the_stars_give_the_shift():
     assert (registration.dx, registration.dy) == pytest.approx((0.6, 0.3), abs=0.03)
     assert not result.alignment.is_applied
     assert result.result.metrics["n_alerts"] == 0
+
+
+def test_given_psfs_need_no_stars():
+    pair = (exposure(1, wcs(), n_stars=0, new=[NEW]), exposure(2, wcs(), n_stars=0))
+    psf = VaryingMoffat(2.6, 3.0, 31)
+    result = subtract_pair(*(replace(one, psf=psf) for one in pair), PairSettings())
+    (found,) = result.result.candidates[result.result.candidates["is_alert"]]
+    assert found["flux"] == pytest.approx(NEW[2], abs=4 * float(found["flux_err"]))
+    assert result.science.psf_fit.n_stars == 0
+
+
+def test_doubts_about_noise_and_gain_are_told(tmp_path, monkeypatch, capsys):
+    new = write(tmp_path / "new.fits", image(1), wcs(), GAIN=None)
+    old = write(tmp_path / "old.fits", image(2), wcs(), **{"MJD-OBS": None})
+    promised = write(tmp_path / "unc.fits", 4 * np.sqrt(image(1) + 25), wcs())
+    words = (new, old, "--out", tmp_path / "out", "--json", "--science-uncertainty", promised)
+    code, told = run(monkeypatch, capsys, *words)
+    assert code == 0
+    notes = "\n".join(json.loads(told.out)["warnings"])
+    assert "the gain of new.fits is not known" in notes
+    assert "the gain of old.fits" not in notes
+    assert "the time of old.fits is not known" in notes
+    assert "are uncertainties, weights and gains right?" in notes
+
+
+def test_a_file_where_the_folder_should_be_is_named(tmp_path, monkeypatch, capsys):
+    new, old = (write(tmp_path / f"{seed}.fits", image(seed), wcs()) for seed in (1, 2))
+    code, told = run(monkeypatch, capsys, new, old, "--out", new)
+    assert code == 1
+    assert "a file stands where its folder should be; name another folder" in told.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("n_stars", [5, 12])

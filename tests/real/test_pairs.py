@@ -10,9 +10,11 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from zsds.core.errors import BadInput, UnusableData
+from zsds.core.flags import is_defect
 from zsds.io.calibrated import clipped_level, read_calibrated
 from zsds.io.images import read_exposure, read_image
 from zsds.io.packets import read_packet
+from zsds.io.psf import read_psf
 from zsds.io.tables import read_table
 from zsds.pipeline.pair import PairSettings, align, subtract_pair
 from zsds.pipeline.science import with_magnitudes, with_positions
@@ -98,7 +100,7 @@ def test_same_stars_have_the_same_magnitudes_by_two_headers(comet):
 
 @pytest.mark.parametrize("name", [*COMET, *COLOURS, "ztf_20250409323808_000859_zr_c07_o_q1"])
 def test_seeing_and_depth_against_the_header(shared_data, name):
-    from zsds.photometry import limiting_magnitude
+    from zsds.photometry import limiting_magnitude, measure_growth
     from zsds.pipeline.measure import MeasureSettings, measure
 
     path = ztf(shared_data, name)
@@ -106,6 +108,9 @@ def test_seeing_and_depth_against_the_header(shared_data, name):
     header = fits.getheader(path)
     assert measured.psf_fit.fwhm == pytest.approx(header["SEEING"], rel=0.12)
     assert measured.psf_fit.residual < 0.003
+    growth = measure_growth(measured.apertures, measured.stars, measured.psf_fit.model)
+    given = [header[f"APCOR{n}"] for n in range(1, 7)]  # of the whole quadrant, over which the PSF varies
+    assert growth.correction_mag == pytest.approx(given, abs=0.08)
     exposure = measured.exposure
     limit = limiting_magnitude(exposure, exposure.psf, exposure.zero_point)
     assert limit == pytest.approx(header["MAGLIM"], abs=0.3)
@@ -187,3 +192,32 @@ def test_no_stars_in_common_is_no_alignment(shared_data):
         with_magnitudes(with_positions(new.stars, new.exposure.wcs), new.exposure.zero_point)["mag"].min()
         > 10
     )
+
+
+def test_artificial_stars_come_back_with_their_flux(comet, shared_data):
+    """Stars of both signs and S/N 12, drawn with the image's own PSF on real pixels."""
+    _, out = comet
+    psf, clean = read_psf(out / "science_psf.fits"), read_exposure(out / "difference.fits.fz")
+    image, reference = (read_calibrated(ztf(shared_data, name)) for name in COMET)
+    rng, data, placed = np.random.default_rng(8), image.data.copy(), []
+    while len(placed) < 40:
+        x, y = rng.uniform(25, image.shape[1] - 45), rng.uniform(25, image.shape[0] - 25)
+        i, j = round(y), round(x)
+        hidden = is_defect(clean.mask[i - 3 : i + 4, j - 3 : j + 4]).any()
+        if hidden or any(np.hypot(x - a, y - b) < 25 for a, b, _ in placed):
+            continue
+        model = clean.psf.at(x, y).astype(float)
+        noise = np.sqrt(np.median(clean.variance[i - 9 : i + 10, j - 9 : j + 10]) / (model**2).sum())
+        flux = rng.choice([-12, 12]) * noise
+        half = psf.size // 2
+        data[i - half : i + half + 1, j - half : j + half + 1] += flux * psf.at(x, y, x - j, y - i)
+        placed.append((x, y, flux))
+    found = subtract_pair(replace(image, data=data), reference, PairSettings()).result.candidates
+    found = found[found["is_alert"]]
+    pulls = []
+    for x, y, flux in placed:
+        near = found[(np.hypot(found["x"] - x, found["y"] - y) < 1.5) & (found["is_positive"] == (flux > 0))]
+        pulls += ((near["flux"] - flux) * np.sign(flux) / near["flux_err"]).tolist()
+    assert len(pulls) >= 38
+    assert np.mean(pulls) == pytest.approx(0, abs=4 / np.sqrt(40))
+    assert np.std(pulls) == pytest.approx(1, abs=4 / np.sqrt(2 * 40))

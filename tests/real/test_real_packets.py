@@ -69,3 +69,11 @@ def test_a_reader_of_the_real_schema_reads_ours(packets, tmp_path):
     fastavro.writer(buffer, theirs, [record])
     buffer.seek(0)
     assert next(fastavro.reader(buffer))["candid"] == record["candid"]
+
+
+def test_nulls_stand_only_where_the_survey_has_them_or_nothing_is_known_yet(packets):
+    """Readers compare features of real candidates without asking for null: none of them ever is."""
+    (_, ours), (_, theirs) = packets
+    nulls = {name for name, value in ours["candidate"].items() if value is None}
+    assert None not in theirs["candidate"].values()
+    assert nulls <= {"rb", "drb", "tooflag"}

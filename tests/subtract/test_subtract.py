@@ -32,6 +32,29 @@ def pair(rng, stars=NOTHING, science=2.4, reference=2.2, reference_sky=60.0, new
     return frozen(n), frozen(r)
 
 
+class BowedPsf:
+    """A Gaussian that is sharpest in the middle of the image and widens towards its border."""
+
+    size = 31
+
+    def at(self, x, y, dx=0.0, dy=0.0):
+        out = np.hypot(2 * x / SHAPE[1] - 1, 2 * y / SHAPE[0] - 1)
+        return GaussianPsf(2.4 * (1 + 0.15 * out**2), self.size).at(x, y, dx, dy)
+
+
+def test_fluxes_are_right_between_the_corners_of_tiles_where_the_psf_bends(rng):
+    psf, new = BowedPsf(), [(195.2, 164.6, 1e4), (120.7, 90.1, 1e4)]
+    n = make_exposure(rng, SHAPE, WCS, NOTHING, new=new, psf=psf, noise=False)
+    r = make_exposure(rng, SHAPE, WCS, NOTHING, psf=psf, noise=False)
+    found = subtract(n, r, PLAIN).exposure
+    for x, y, flux in new:
+        j, i = round(x), round(y)
+        model = found.psf.at(x, y, x - j, y - i).astype(float)
+        half = model.shape[0] // 2
+        stamp = found.data[i - half : i + half + 1, j - half : j + half + 1]
+        assert (model * stamp).sum() / (model**2).sum() == pytest.approx(flux, rel=PLAIN.max_bend)
+
+
 @pytest.mark.parametrize("fwhm", [(2.4, 2.2), (2.0, 3.0), (3.2, 2.0)])
 def test_empty_sky_has_unit_score_and_white_noise(rng, fwhm):
     n, r = pair(rng, science=fwhm[0], reference=fwhm[1])

@@ -152,6 +152,24 @@ def test_products_lie_where_the_command_says(archive, quadrants, done_survey):
         assert archive.store.path(product, done_survey.night).is_file(), product
 
 
+def test_images_satisfy_outside_tools(archive, quadrants):
+    """What programs for forced photometry on ZTF's images look up."""
+    words = (
+        "FILTERID MAGZP MAGZPUNC MAGZPRMS CLRCOEFF CLRCOUNC OBSMJD OBSJD GAIN CCDID QID RCID SEEING AIRMASS "
+        "MAGLIM STATUS INFOBITS FIELDID EXPTIME"
+    )
+    store = archive.store
+    difference = fits.getheader(store.path("difference", quadrants[0]), 1)
+    assert not set(words.split()) - set(difference)
+    stamp = fits.getdata(store.path("difference_psf", quadrants[0]), 0)
+    assert stamp.shape == (25, 25) and stamp.sum() == pytest.approx(1, abs=0.01)
+    science = fits.getheader(store.path("science", quadrants[0]), 1)
+    corrections = [science[f"APCOR{n}"] for n in range(1, 7)]
+    assert corrections == sorted(corrections)  # the wider the aperture, the less is missing
+    assert corrections[-1] == pytest.approx(0, abs=0.05)
+    assert {"PIXSCALE", "SATURATE", "READNOI", "APCORUN6"} <= set(science)
+
+
 def test_packets_are_read_by_fastavro(archive, packets):
     assert len(packets) > 5
     for packet in packets:

@@ -17,9 +17,28 @@ from zsds.core.packet import AlertPacket
 
 HISTORY_DAYS = 30.0
 NO_CLASSIFIER = "none"
-NO_POSITION = -999.0  # ZTF's stand-in where the schema allows no null (ranr, decnr)
+NO_MATCH = {"int": -999, "long": -999, "float": -999.0, "double": -999.0, "string": "null"}  # ZTF's own
 PUBLISHER = "zsds"
 FIRST_PIXEL = 1  # xpos and ypos of the packet count from 1, our x and y from 0
+MATCHES = frozenset(  # fields of a source near the candidate
+    [
+        *(
+            "distnr",
+            "magnr",
+            "sigmagnr",
+            "chinr",
+            "sharpnr",
+            "ranr",
+            "decnr",
+            "ssdistnr",
+            "ssmagnr",
+            "ssnamenr",
+        ),
+        *("neargaia", "neargaiabright", "maggaia", "maggaiabright"),
+        *(f"{name}{rank}" for name in ("objectidps", "sgscore", "distpsnr") for rank in "123"),
+        *(f"s{band}mag{rank}" for band in "griz" for rank in "123"),
+    ]
+)
 _PYTHON = {"int": int, "long": int, "float": float, "double": float, "string": str}
 
 
@@ -99,6 +118,7 @@ def exposure_facts(
     info, zero_point = science.info, science.zero_point
     if zero_point is None:
         raise ValueError("a packet needs the exposure's zero point")
+    to_dn = -2.5 * np.log10(info.gain)
     return {
         "jd": info.start_mjd + JD_MINUS_MJD,
         "fid": info.band_id,
@@ -115,13 +135,14 @@ def exposure_facts(
         "jdstartref": reference.start_mjd + JD_MINUS_MJD,
         "jdendref": reference.end_mjd + JD_MINUS_MJD,
         "nframesref": reference.n_frames,
-        "magzpsci": _number(zero_point.value - 2.5 * np.log10(info.gain)),
+        "magzpsci": _number(zero_point.value + to_dn),
         "magzpsciunc": _number(zero_point.err),
         "magzpscirms": _number(zero_point.rms),
         "nmatches": zero_point.n_stars,
         "clrcoeff": _number(zero_point.colour_coeff),
         "clrcounc": _number(zero_point.colour_err),
         "zpclrcov": _number(zero_point.covariance),
+        "zpmed": _number(zero_point.median + to_dn),
         "clrmed": _number(zero_point.colour_median),
         "clrrms": _number(zero_point.colour_rms),
         "exptime": _number(info.exposure_s),
@@ -275,25 +296,24 @@ def _counted(rows: Sequence[Mapping[str, Any]], jd: float) -> Past:
 
 
 def _project(row: Mapping[str, Any], record: str) -> dict[str, Any]:
-    """Only the record's fields, as plain Python values; missing becomes null or the sentinel."""
+    """Only the record's fields, as plain Python values; missing becomes null or its stand-in.
+
+    ZTF's candidates never have a null where nothing lies nearby, its history rows always: readers rely on it.
+    """
     out: dict[str, Any] = {}
     for field in record_fields(record):
         value = row.get(field.name)
         if value is not None and value == value:  # noqa: PLR0124 - not a NaN
             out[field.name] = _PYTHON[field.kind](value)
+        elif field.name in MATCHES and (record == "candidate" or not field.nullable):
+            out[field.name] = NO_MATCH[field.kind]
         elif field.nullable:
             out[field.name] = None
+        elif field.name in ("rbversion", "drbversion"):
+            out[field.name] = NO_CLASSIFIER
         else:
-            out[field.name] = _stand_in(field.name)
+            raise ValueError(f"a packet needs a value for {field.name}")
     return out
-
-
-def _stand_in(name: str) -> Any:
-    if name in ("ranr", "decnr"):
-        return NO_POSITION
-    if name in ("rbversion", "drbversion"):
-        return NO_CLASSIFIER
-    raise ValueError(f"a packet needs a value for {name}")
 
 
 def _cutouts(stamps: Stamps | None, candidate: Mapping[str, Any]) -> dict[str, Any]:

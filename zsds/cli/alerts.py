@@ -11,6 +11,7 @@ from zsds.core.ids import parse_night
 
 group = typer.Typer(help="Look at alert packets, ours or ZTF's own.", no_args_is_help=True)
 app.add_typer(group, name="alerts")
+MOST_DIGITS = 19  # of a candid
 COLUMNS = (
     "candid",
     "objectId",
@@ -44,8 +45,12 @@ def list_(
     """
     from zsds.alerts.look import describe_packet  # noqa: PLC0415
     from zsds.io.packets import read_packets  # noqa: PLC0415
+    from zsds.runner.status import require_night  # noqa: PLC0415
 
-    rows = [describe_packet(p) for path in packets or _paths(archive, night) for p in read_packets(path)]
+    paths = packets or _paths(archive, night)
+    if night and not paths:
+        require_night(_opened(archive), night)
+    rows = [describe_packet(p) for path in paths for p in read_packets(path)]
     show(rows, as_json, COLUMNS if not as_json else None)
     if not as_json:
         typer.echo(f"{len(rows)} packets")
@@ -70,7 +75,7 @@ def show_(
 
     path = Path(packet)
     if packet.isdigit() and not path.exists():
-        path = _opened(archive).store.path("packet", int(packet))
+        path = _packet(archive, packet)
     found = read_packet(path)
     record = {key: value for key, value in found.record.items() if not key.startswith("cutout")}
     if as_json:
@@ -103,6 +108,17 @@ def tar(
     typer.echo(f"{made.path}: {made.n_packets} public packets, {made.n_withheld} proprietary ones left out")
 
 
+def _packet(archive: Path | None, candid: str) -> Path:
+    """The packet of a candid of the archive."""
+    from zsds.core.errors import BadInput  # noqa: PLC0415
+
+    store = _opened(archive).store
+    path = store.path("packet", int(candid)) if len(candid) <= MOST_DIGITS else store.root
+    if not path.is_file():
+        raise BadInput(candid, "no packet of this candid in the archive", "see: zsds alerts list")
+    return path
+
+
 def _opened(archive: Path | None) -> Any:
     from zsds.runner.archive import open_archive  # noqa: PLC0415
 
@@ -117,4 +133,4 @@ def _paths(archive: Path | None, night: str | None) -> list[Path]:
     if night:
         require_night(opened, night)
     folder = opened.store.root / "alerts" / (night or "")
-    return sorted(folder.rglob("*.avro"), key=lambda path: int(path.stem))
+    return sorted(folder.rglob("*.avro"), key=lambda path: (len(path.name), path.name))

@@ -40,6 +40,7 @@ Cluster = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Workers of a local cluster; one per core when not given.")
 ]
+FINE = ("ra", "dec", "mjd")  # columns that need five decimals: 0.04 arcsec, a second
 
 
 def _version(wanted: bool) -> None:
@@ -82,7 +83,7 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str
         typer.echo(json.dumps([dict(row) for row in rows], indent=1, default=str))
         return
     names = list(columns or (rows[0] if rows else ()))
-    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    cells = [[_cell(name, row.get(name)) for name in names] for row in rows]
     widths = [
         max(len(name), *(len(row[i]) for row in cells)) if cells else len(name)
         for i, name in enumerate(names)
@@ -91,10 +92,12 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str
         typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
         return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.5f}" if name in FINE else f"{value:.6g}"
+    return str(value)
 
 
 @contextmanager

@@ -29,11 +29,15 @@ def difference(
         Path | None, typer.Option(help="Inverse variance of the science image, 1/DN**2.")
     ] = None,
     reference_weight: Annotated[Path | None, typer.Option(help="Inverse variance of the reference.")] = None,
-    science_psf: Annotated[Path | None, typer.Option(help="PSF model written by zsds.")] = None,
-    reference_psf: Annotated[Path | None, typer.Option(help="PSF model written by zsds.")] = None,
-    gain: Annotated[float | None, typer.Option(help="Electrons per DN, where the headers lack it.")] = None,
+    science_psf: Annotated[
+        Path | None, typer.Option(help="PSF written by zsds, or a square stamp of odd side.")
+    ] = None,
+    reference_psf: Annotated[Path | None, typer.Option(help="The same for the reference.")] = None,
+    gain: Annotated[
+        float | None, typer.Option(help="Electrons per DN, of both images; overrides headers.")
+    ] = None,
     zero_point: Annotated[float | None, typer.Option(help="AB mag of 1 DN of the science image.")] = None,
-    saturation: Annotated[float | None, typer.Option(help="DN, where the headers lack it.")] = None,
+    saturation: Annotated[float | None, typer.Option(help="DN, of both images; overrides headers.")] = None,
     override: Overrides = None,
     as_json: AsJson = False,
 ) -> None:

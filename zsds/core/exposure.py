@@ -80,6 +80,8 @@ class ZeroPoint:
         Calibrators used.
     colour_median, colour_rms : float
         Of the calibrators.
+    median : float
+        Zero point for the calibrators' colours: median of catalog minus instrumental magnitudes.
     """
 
     value: float
@@ -91,6 +93,7 @@ class ZeroPoint:
     n_stars: int = 0
     colour_median: float = float("nan")
     colour_rms: float = float("nan")
+    median: float = float("nan")
 
 
 @dataclass(frozen=True)

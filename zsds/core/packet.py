@@ -10,7 +10,7 @@ SENTINELS = (-999.0, -99999.0)  # ZTF ships these for a missing number
 
 def present(value: Any) -> Any:
     """The value itself, or None where it is a NaN or one of ZTF's stand-ins for a missing value."""
-    if value == "null" or (isinstance(value, float) and (not isfinite(value) or value in SENTINELS)):
+    if value == "null" or (isinstance(value, int | float) and (not isfinite(value) or value in SENTINELS)):
         return None
     return value
 

@@ -4,7 +4,7 @@ import math
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from zsds.core.errors import BadInput
 from zsds.core.exposure import Exposure, Info, ZeroPoint
-from zsds.core.flags import Mask
+from zsds.core.flags import Mask, is_defect
 from zsds.core.ids import JD_MINUS_MJD, QuadrantId, file_time
 from zsds.core.robust import mad_width
 from zsds.io.files import opened_fits
@@ -37,10 +38,13 @@ CCD = ("CCDID", "CCD_ID", "CCDNUM")
 QUADRANT = ("QID",)
 CHANNEL = ("RCID", "DBRCID")
 EARLIEST_MJD, LATEST_MJD = 15020.0, 88069.0  # 1900 to 2100
+NO_GAIN = "not known, 1 electron per DN assumed (--gain sets it)"
+NO_TIME = "not known, that of the other image assumed"
 SOURCE_SIGMAS = 3.0
 CLIPPED_PIXELS = 5  # with the very same highest value: the image was cut off there
 CLIPPED_FRACTION = 0.9  # of it counts as saturated: flats and resampling have moved the pixels since
 CLIPPED_SIGMAS = 50.0
+BLANK = 7  # side in pixels of squares of one value: no sky is so even
 LAG = 4  # pixels; noise correlated by resampling reaches less far
 
 
@@ -60,6 +64,8 @@ class Known:
         AB mag of 1 DN.
     start_mjd : float, optional
         Start of the exposure, UTC.
+    default_mjd : float, optional
+        The same where the header has none, as of a co-add.
     exposure_s : float, optional
     band : str, optional
         Two-letter code.
@@ -71,6 +77,7 @@ class Known:
     saturation: float | None = None
     zero_point: float | None = None
     start_mjd: float | None = None
+    default_mjd: float | None = None
     exposure_s: float | None = None
     band: str | None = None
     band_id: int | None = None
@@ -123,9 +130,16 @@ def read_calibrated(
         If a file is missing, damaged, without numbers, WCS or time, or of another shape.
     """
     path, known = Path(path), known or Known()
+    if uncertainty is not None and weight is not None:
+        raise BadInput(str(weight), "is given beside an uncertainty", "give one of the two")
     data, header = _image(path)
-    gain = _number(header, GAIN, known.gain, 1.0, positive=True)
+    stated = _number(header, GAIN, known.gain, math.nan, positive=True)
+    gain = stated if math.isfinite(stated) else 1.0
     info = _info(path, header, gain, known, clipped_level(data))
+    assumed = {} if math.isfinite(stated) else {"gain": NO_GAIN}
+    if known.start_mjd is None and _header_mjd(path, header) is None:
+        assumed["time"] = NO_TIME
+    info = replace(info, provenance={**info.provenance, **assumed})
     electrons = data * np.float32(gain)
     planes = {"mask": mask, "uncertainty": uncertainty, "weight": weight}
     given = {name: _plane(file, name, data.shape) for name, file in planes.items() if file is not None}
@@ -167,7 +181,20 @@ def _image(path: Path) -> tuple[NDArray[np.float32], fits.Header]:
     finite = np.isfinite(data)
     if not finite.any():
         raise BadInput(str(path), "no pixel holds a number", "use another image")
-    return np.where(finite, data, np.float32(np.nan)), merged
+    return np.where(finite & ~blank_areas(data), data, np.float32(np.nan)), merged
+
+
+def blank_areas(data: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Pixels in a square of `BLANK` by `BLANK` of one and the same value: filled in, not observed.
+
+    Resampling and cutting leave zeros beyond the image. Where many pixels share the highest value they are
+    saturated, not blank.
+    """
+    known = np.where(np.isfinite(data), data, np.float32(np.inf))
+    highest = known[np.isfinite(known)].max()
+    even = (minimum_filter(known, BLANK) == maximum_filter(known, BLANK)) & (known < highest)
+    blank: NDArray[np.bool_] = maximum_filter(even, BLANK)
+    return blank
 
 
 def _readable(header: fits.Header) -> fits.Header:
@@ -193,6 +220,10 @@ def _plane(file: Path, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         raise BadInput(
             str(file), f"the {name} is {plane.shape}, the image {shape}", "give the one that belongs to it"
         )
+    if name == "mask" and is_defect(plane).all():
+        raise BadInput(str(file), "the mask hides every pixel", "give one that is 0 where pixels are good")
+    if name != "mask" and not (plane > 0).any():
+        raise BadInput(str(file), f"no pixel of the {name} is above 0", "give the one that belongs to it")
     return plane
 
 
@@ -289,8 +320,15 @@ def _band(header: fits.Header) -> str:
 
 
 def _start_mjd(path: Path, header: fits.Header, known: Known) -> float:
-    if known.start_mjd is not None:
-        return known.start_mjd
+    for start in (known.start_mjd, _header_mjd(path, header), known.default_mjd):
+        if start is not None:
+            return start
+    raise BadInput(
+        str(path), f"has no time of exposure ({', '.join(MJD)}, {DATE[1]})", "write its start into MJD-OBS"
+    )
+
+
+def _header_mjd(path: Path, header: fits.Header) -> float | None:
     mjd = _number(header, MJD, None, math.nan)
     if math.isfinite(mjd):
         return _plausible(path, mjd)
@@ -300,11 +338,7 @@ def _start_mjd(path: Path, header: fits.Header, known: Known) -> float:
         if moment is not None:
             return moment
     jd = _number(header, JD, None, math.nan)
-    if math.isfinite(jd):
-        return _plausible(path, jd - JD_MINUS_MJD)
-    raise BadInput(
-        str(path), f"has no time of exposure ({', '.join(MJD)}, {DATE[1]})", "give its start as MJD"
-    )
+    return _plausible(path, jd - JD_MINUS_MJD) if math.isfinite(jd) else None
 
 
 def _plausible(path: Path, mjd: float) -> float:

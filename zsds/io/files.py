@@ -5,7 +5,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -18,6 +18,8 @@ _REMEDIES = {
     errno.ENOSPC: ("the disk is full", "free some space and run again; nothing was left behind"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run again; nothing was left behind"),
     errno.EACCES: ("may not be written", "check the permissions of its folder"),
+    errno.EEXIST: ("a file stands where its folder should be", "name another folder"),
+    errno.ENOTDIR: ("a file stands where its folder should be", "name another folder"),
     errno.EROFS: ("lies on a read-only file system", "choose another archive folder"),
 }
 
@@ -44,7 +46,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         )
         raise BadInput(str(path), problem, remedy) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -79,9 +79,9 @@ def _info_cards(info: Info) -> dict[str, tuple[Any, str]]:
 
 def zero_point_cards(zero_point: ZeroPoint, gain: float) -> dict[str, tuple[Any, str]]:
     """Cards of a zero point for electrons, turned into one for DN."""
-    in_dn = zero_point.value - 2.5 * math.log10(gain)
+    to_dn = -2.5 * math.log10(gain)
     return {
-        "MAGZP": (in_dn, "[mag] AB zero point for fluxes in DN"),
+        "MAGZP": (zero_point.value + to_dn, "[mag] AB zero point for fluxes in DN"),
         "MAGZPUNC": (zero_point.err, "[mag] its error"),
         "MAGZPRMS": (zero_point.rms, "[mag] scatter of the calibrators"),
         "CLRCOEFF": (zero_point.colour_coeff, "colour coefficient"),
@@ -90,6 +90,7 @@ def zero_point_cards(zero_point: ZeroPoint, gain: float) -> dict[str, tuple[Any,
         "NMATCHES": (zero_point.n_stars, "calibrators used"),
         "CLRMED": (zero_point.colour_median, "[mag] median colour of the calibrators"),
         "CLRRMS": (zero_point.colour_rms, "[mag] scatter of their colours"),
+        "ZPMED": (zero_point.median + to_dn, "[mag] the same for their median colour"),
     }
 
 
@@ -178,6 +179,7 @@ def read_zero_point(header: fits.Header, gain: float) -> ZeroPoint | None:
         n_stars=int(_number(header, "NMATCHES", 0)),
         colour_median=_number(header, "CLRMED", math.nan),
         colour_rms=_number(header, "CLRRMS", math.nan),
+        median=_number(header, "ZPMED", math.nan) + 2.5 * math.log10(gain),
     )
 
 

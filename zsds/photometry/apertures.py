@@ -51,6 +51,11 @@ class GrowthCurve:
         """Magnitudes to add to aperture magnitudes to make them total."""
         return 2.5 * np.log10(self.share)
 
+    @property
+    def correction_err_mag(self) -> NDArray[np.float64]:
+        """Errors of those."""
+        return 2.5 / np.log(10) * self.err / self.share
+
 
 def measure_apertures(exposure: Exposure, sources: Table, diameters: tuple[int, ...] = DIAMETERS) -> Table:
     """Flux in nested circles of 2, 3, 4, 6, 10 and 14 pixels diameter.

@@ -93,6 +93,7 @@ def fit_zero_point(
         n_stars=int(fit.kept.sum()),
         colour_median=float(np.median(kept)),
         colour_rms=mad_width(kept),
+        median=float(np.median(offset[fit.kept])),
     )
 
 

@@ -48,7 +48,7 @@ class Measured:
 
 
 def measure(exposure: Exposure, settings: MeasureSettings) -> Measured:
-    """Measure sky, PSF and sources of an image in electrons.
+    """Measure sky, PSF and sources of an image in electrons; a PSF that the image brings is kept.
 
     Raises
     ------
@@ -62,8 +62,11 @@ def measure(exposure: Exposure, settings: MeasureSettings) -> Measured:
     flat = isr.mark_cosmic_rays(flat, fwhm, settings.cosmic_rays)
     marked = replace(exposure, mask=flat.mask)
     sources = extract.detect_sources(marked, background, settings.extract)
-    psf_fit = psf.fit_psf(flat, sources, settings.psf)
-    flat = replace(flat, psf=psf_fit.model)
+    if exposure.psf is None:
+        psf_fit = psf.fit_psf(flat, sources, settings.psf)
+        flat = replace(flat, psf=psf_fit.model)
+    else:
+        psf_fit = psf.given_psf(exposure.psf, exposure.shape)
     stars = photometry.fit_stars(flat, psf_fit.model, sources, settings.stars)
     apertures = photometry.measure_apertures(flat, stars)
     return Measured(_with_sources(flat, stars), background, sources, stars, apertures, psf_fit)

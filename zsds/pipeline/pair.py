@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS, Sip
+from numpy.typing import NDArray
 from scipy.ndimage import spline_filter
 
 from zsds import astrometry, isr
 from zsds.core.errors import BadInput, UnusableData
 from zsds.core.exposure import Exposure, ZeroPoint
+from zsds.extract import ExtractSettings
 from zsds.isr import EdgeSettings
 from zsds.pipeline.difference import DifferenceResult, DifferenceSettings, make_difference
 from zsds.pipeline.measure import Measured, MeasureSettings, measure
@@ -19,12 +21,14 @@ from zsds.reference import Reference, sample_reference
 from zsds.reference.mapping import pixels_to_sky, sky_to_pixels
 
 log = logging.getLogger(__name__)
+BRIGHT_SNR = 20.0  # such stars show in both images
+ENOUGH_STARS = 5  # in each image, so that not a single match is no accident
 RELATIVE_ZERO_POINT = 25.0  # of the science image where none is known: magnitudes are relative
 
 
 def _few_stars() -> MeasureSettings:
-    """A cut-out may hold three stars; a quadrant that does is ill, but a pair is what the user has."""
-    return MeasureSettings(psf=PsfSettings(min_stars=3))
+    """A cut-out may hold three stars, or none if its PSF is given: a pair is what the user has."""
+    return MeasureSettings(extract=ExtractSettings(min_sources=0), psf=PsfSettings(min_stars=3))
 
 
 @dataclass(frozen=True)
@@ -151,12 +155,9 @@ def _middle(wcs: WCS, shape: tuple[int, int]) -> tuple[float, float]:
 def _measured(exposure: Exposure, settings: PairSettings) -> Measured:
     source = exposure.info.provenance.get("input", str(exposure.info.id))
     try:
-        measured = measure(isr.mark_edges(exposure, settings.edges), settings.measure)
+        return measure(isr.mark_edges(exposure, settings.edges), settings.measure)
     except UnusableData as error:
         raise UnusableData(f"{source}: {error.reason}", error.numbers) from error
-    if exposure.psf is None:
-        return measured
-    return replace(measured, exposure=replace(measured.exposure, psf=exposure.psf))
 
 
 def align(new: Measured, old: Measured, settings: PairSettings) -> Alignment:
@@ -168,10 +169,26 @@ def align(new: Measured, old: Measured, settings: PairSettings) -> Alignment:
         x, y = sky_to_pixels(new.exposure.wcs, *pixels_to_sky(old.exposure.wcs, x, y))
     offset = astrometry.find_offset(np.stack([x, y], axis=1), places, settings.search_px)
     if not offset.first.size:
+        _check_stars_absent(np.stack([x, y], axis=1), np.asarray(others["snr"]), new, stars)
         return Alignment()
     ratio = np.asarray(stars["flux"], float)[offset.second] / np.asarray(others["flux"], float)[offset.first]
     applied = new.exposure.wcs is not None and np.hypot(offset.dx, offset.dy) > settings.align_px
     return Alignment(offset.dx, offset.dy, offset.first.size, applied, float(np.median(ratio)))
+
+
+def _check_stars_absent(
+    others: NDArray[np.float64], others_snr: NDArray[np.float64], new: Measured, stars: Table
+) -> None:
+    """Refuse two images with bright stars on the same sky that no shift brings together."""
+    ny, nx = new.exposure.shape
+    x, y = others.T
+    inside = (x > 0) & (x < nx - 1) & (y > 0) & (y < ny - 1)
+    bright = [int(np.sum(snr > BRIGHT_SNR)) for snr in (np.asarray(stars["snr"]), others_snr[inside])]
+    if min(bright) >= ENOUGH_STARS:
+        raise UnusableData(
+            "the stars of the two images do not match: is one WCS wrong by more than search_px?",
+            {"science_stars": bright[0], "reference_stars": bright[1]},
+        )
 
 
 def _brightest(stars: Table, count: int) -> Table:

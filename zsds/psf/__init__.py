@@ -1,6 +1,6 @@
 """Point-spread functions: models, their fit to stars, and fits of many stars with them."""
 
-from zsds.psf.fit import PsfFit, PsfSettings, fit_psf, guess_fwhm
+from zsds.psf.fit import PsfFit, PsfSettings, fit_psf, given_psf, guess_fwhm
 from zsds.psf.model import GridPsf, PolynomialPsf, profile_fwhm
 from zsds.psf.moffat import MoffatPsf
 from zsds.psf.selection import SelectionSettings, select_stars
@@ -19,6 +19,7 @@ __all__ = [
     "SweepSettings",
     "fit_all",
     "fit_psf",
+    "given_psf",
     "guess_fwhm",
     "profile_fwhm",
     "select_stars",

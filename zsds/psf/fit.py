@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
-from zsds.core.psf import FWHM_PER_SIGMA
+from zsds.core.psf import FWHM_PER_SIGMA, PsfModel
 from zsds.core.robust import mad_width
 from zsds.extract.detection import is_spread, stellar_size
 from zsds.extract.noise import SkyNoise, measure_sky_noise
@@ -124,6 +124,13 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
         "PSF of %d stars: FWHM %.2f px, order %d, residual %.4f", used.sum(), model.fwhm(), order, residual
     )
     return PsfFit(model, stars, model.fwhm(), residual, int(used.sum()))
+
+
+def given_psf(psf: PsfModel, shape: tuple[int, int]) -> PsfFit:
+    """A PSF known beforehand of an image of the shape (ny, nx), as a fit to no stars."""
+    model = PolynomialPsf.from_model(psf, shape)
+    stars = Table({name: np.zeros(0) for name in ("id", "x", "y", "flux", "chi", "is_used")})
+    return PsfFit(model, stars, model.fwhm(), float("nan"), 0)
 
 
 def guess_fwhm(exposure: Exposure, sources: Table) -> float:

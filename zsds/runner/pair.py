@@ -26,6 +26,7 @@ from zsds.pipeline.science import with_magnitudes, with_positions
 from zsds.report.picture import draw_pair
 from zsds.runner.provenance import provenance
 
+NOISE_OFF = 1.3  # a ratio of measured to promised noise that is told
 SCORE_STEP = 0.05  # quantisation of the score image
 ALERT_COLUMNS = ("candid", "is_positive", "x", "y", "ra", "dec", "magpsf", "sigmapsf", "scorr", "flags")
 
@@ -70,7 +71,8 @@ def run_pair(
     """Subtract, and write ``difference``, ``score``, ``candidates``, ``packets/`` and ``picture.png``."""
     settings = with_values(PairSettings(), parse_overrides(overrides))
     new = _read(science, Known(**known))
-    old = _read(reference, Known(gain=known.get("gain"), saturation=known.get("saturation")))
+    shared = {name: known.get(name) for name in ("gain", "saturation")}
+    old = _read(reference, Known(**shared, default_mjd=new.info.start_mjd))
     pair = subtract_pair(new, old, settings)
     made_from = {"science": science.image.name, "reference": reference.image.name}
     warnings = _warnings(new, old, pair)
@@ -104,6 +106,18 @@ def _warnings(science: Exposure, reference: Exposure, pair: PairResult) -> list[
     if science.zero_point is None and reference.zero_point is None:
         told.append(
             "no zero point is known: magnitudes are relative to 25 for 1 electron (--zero-point sets it)"
+        )
+    told += [
+        f"the {name} of {known['input']} is {known[name]}"
+        for known in (science.info.provenance, reference.info.provenance)
+        for name in ("gain", "time")
+        if name in known
+    ]
+    noise = pair.result.difference.metrics["score_width"]
+    if noise > 0.05 and not 1 / NOISE_OFF < noise < NOISE_OFF:
+        told.append(
+            f"the difference has {noise:.2f} of the noise that the images promise: "
+            "are uncertainties, weights and gains right?"
         )
     if pair.alignment.n_stars == 0:
         told.append("too few stars in common to compare the two WCSs: registration rests on them alone")
@@ -148,6 +162,7 @@ def _write(
     exposure = result.difference.exposure
     exposure = replace(exposure, info=replace(exposure.info, provenance=dict(made_from)))
     cards = {
+        "SEEING": (result.metrics["difference_fwhm"], "FWHM of the difference PSF [pixels]"),
         "MAGLIM": (result.limiting_mag, "[mag] 5-sigma limit of a point source"),
         "FLXSCALE": (result.difference.flux_scale, "science electrons per reference electron"),
         "SCORSTD": (result.metrics["score_width"], "width of the score on empty sky"),

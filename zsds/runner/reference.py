@@ -32,7 +32,7 @@ def run_reference(
     reference = make_reference(epochs, settings.reference, int(inputs["rfid"]))
     best = next(epoch for epoch in epochs if str(epoch.info.id) == reference.epochs[0])
     native = sample_reference(reference, best.wcs, best.shape)
-    measured = measure(native, settings.science.measure)
+    measured = measure(replace(native, psf=None), settings.science.measure)
     stars = with_magnitudes(with_positions(measured.stars, best.wcs), reference.zero_point)
     metrics = {
         "n_frames": reference.n_frames,

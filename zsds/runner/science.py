@@ -19,6 +19,8 @@ from zsds.core.raw import RawCcd
 from zsds.io.calibrations import load_calibration
 from zsds.io.raw import read_raw
 from zsds.io.store import Staging
+from zsds.photometry import measure_growth
+from zsds.pipeline.measure import Measured
 from zsds.pipeline.science import ReferenceSky, ScienceResult, reduce_science
 from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId
@@ -129,9 +131,24 @@ def _save(
         "SKY": (metrics["sky_e"], "median sky, subtracted [e-]"),
         "STATUS": (1, "1: usable"),
         "INFOBITS": (0, "no anomaly recorded"),
+        **_aperture_cards(result.measured),
     }
     staging.save_exposure("science", identifier, exposure, cards)
     staging.save_psf_catalog("psf_catalog", identifier, result.measured.stars, exposure)
     staging.save_table("aperture_catalog", identifier, result.measured.apertures, "apertures")
     staging.save_table("residuals", identifier, result.matches, "astrometry_matches")
     staging.save_json("science_metrics", identifier, metrics)
+
+
+def _aperture_cards(measured: Measured) -> dict[str, tuple[float, str]]:
+    """Corrections of aperture to total magnitudes, in ZTF's keywords."""
+    growth = measure_growth(measured.apertures, measured.stars, measured.psf_fit.model)
+    cards = {}
+    for number, diameter in enumerate(growth.diameters, start=1):
+        correction, err = growth.correction_mag[number - 1], growth.correction_err_mag[number - 1]
+        cards[f"APCOR{number}"] = (
+            float(correction),
+            f"[mag] of aperture {diameter:.0f} px to total",
+        )
+        cards[f"APCORUN{number}"] = (float(err), "[mag] its error")
+    return cards

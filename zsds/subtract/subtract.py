@@ -13,7 +13,7 @@ from zsds.core.difference import Difference, Registration
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import SOURCES, Mask
-from zsds.core.psf import effective_fwhm
+from zsds.core.psf import PsfModel, effective_fwhm
 from zsds.core.robust import median_and_width
 from zsds.kernels.fourier import join_masks, rescale
 from zsds.psf.model import GridPsf
@@ -38,6 +38,8 @@ class SubtractSettings:
 
     match: MatchSettings = field(default_factory=MatchSettings)
     tile_size: int = 448  # largest tile, pixels; kernels are computed at the tiles' corners
+    max_bend: float = 0.02  # smaller tiles where sum(P^2) departs by more from the mean of the corners
+    min_tile: int = 96  # but never below this, pixels
     kernel_size: int = 64  # least side of the kernels, even, pixels; 1.4 times the PSFs' when that is more
     background_cell: int = 128  # pixels of a cell of the background difference; 0 leaves it alone
     curvature: float = 0.01  # interpolation error of the reference, in units of its Laplacian
@@ -102,6 +104,7 @@ def subtract(
     planes = make_planes(science, reference, coverage, background, settings.curvature)
     largest = max(science.psf.size, reference.psf.size)
     settings = replace(settings, kernel_size=2 * int(np.ceil(max(settings.kernel_size, 1.4 * largest) / 2)))
+    settings = replace(settings, tile_size=_tile_size(science, reference, settings))
     layout = make_layout(science.shape, settings.tile_size, settings.kernel_size)
     kernels_at = _kernels_at(science, reference, coverage, match, layout, settings)
     products = subtract_tiles(planes, layout, kernels_at, (match.dx_rms, match.dy_rms), scale)
@@ -120,6 +123,29 @@ def _expected_scale(science: Exposure, reference: Exposure) -> float | None:
     if science.zero_point is None or reference.zero_point is None:
         return None
     return float(10 ** (0.4 * (science.zero_point.value - reference.zero_point.value)))
+
+
+def _tile_size(science: Exposure, reference: Exposure, settings: SubtractSettings) -> int:
+    """Side of the largest tile within which the bilinear mean of the corners stands for the PSFs.
+
+    What it misses grows with the square of the side. A PSF too narrow by a share of sum(P^2) makes fluxes
+    wrong by up to as much.
+    """
+    xs, ys = make_layout(science.shape, settings.tile_size, settings.kernel_size).nodes
+    bends = [_bend(exposure.psf, xs, ys) for exposure in (science, reference) if exposure.psf is not None]
+    shrink = np.sqrt(settings.max_bend / max(*bends, settings.max_bend))
+    return max(int(settings.tile_size * shrink), min(settings.min_tile, settings.tile_size))
+
+
+def _bend(psf: PsfModel, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> float:
+    """Largest relative departure of sum(P^2) in the middle of a tile from the mean of its corners."""
+
+    def sharpness(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([[np.sum(psf.at(a, b).astype(float) ** 2) for a in x.tolist()] for b in y.tolist()])
+
+    corners = sharpness(xs, ys)
+    mean = (corners[1:, 1:] + corners[1:, :-1] + corners[:-1, 1:] + corners[:-1, :-1]) / 4
+    return float(np.abs(mean / sharpness((xs[1:] + xs[:-1]) / 2, (ys[1:] + ys[:-1]) / 2) - 1).max())
 
 
 def _kernels_at(
