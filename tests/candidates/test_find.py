@@ -286,7 +286,9 @@ def test_star_of_the_reference_explains_a_residual_too():
     assert find_candidates(difference, science, reference=deeper)[0]["is_alert"]
 
 
-@pytest.mark.parametrize(("length", "flux", "angle"), [(8, 3000, 120), (20, 6000, 10), (60, 30000, 80)])
+@pytest.mark.parametrize(
+    ("length", "flux", "angle"), [(8, 3000, 120), (9.5, 2e4, 45), (20, 6000, 10), (60, 30000, 80)]
+)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_trail_is_measured_flagged_and_kept(length, flux, angle, sign):
     signal = blank()

@@ -14,6 +14,7 @@ BLUR = np.array([1.0, 2.0, 1.0]) / 4  # widens the PSF by 0.7 pixels for the tes
 SHAPE_FLOOR = 0.15  # of the step to the widened PSF: no PSF model is better known
 CORE_ERROR = 0.1  # relative error that the core of a PSF model may have
 TRACK_COSTS = (0.0, 16.3, 18.5)  # chi-square that a track of 2, 3, 4 pixels must save
+TRACK_REST = 50.0  # chi-square that noise leaves in the other pixels of 5 x 5 once in a thousand times
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def ray_gain(patch: Patch, fit: PointFit, sign: int) -> float:
     A cosmic ray too faint for the mask is a few sharp pixels, which the PSF fits worse than they fit
     themselves; for a star it is the other way round by far. A part `CORE_ERROR` of the model counts as its
     own error. Bad pixels do not count. The track is the best pair, or grown by one or two pixels where these
-    gain `TRACK_COSTS` more: what that many free heights fit in noise once in a thousand times.
+    gain `TRACK_COSTS` more, what that many free heights fit in noise once in a thousand times. What it leaves
+    must be noise, or the gain is negative: neither explains the bright trail of an asteroid.
     """
     m = patch.half
     core = (slice(m - 2, m + 3), slice(m - 2, m + 3))
@@ -155,7 +157,8 @@ def ray_gain(patch: Patch, fit: PointFit, sign: int) -> float:
     signal = np.maximum(sign * patch.data[core], 0.0) ** 2 * weight
     point = float(((patch.data[core] - model) ** 2 * weight).sum())
     ray = float((patch.data[core] ** 2 * weight).sum())
-    return max(point - ray + gain - cost for gain, cost in zip(_track(signal), TRACK_COSTS, strict=True))
+    found = zip(_track(signal), TRACK_COSTS, strict=True)
+    return max(min(point - ray + gain - cost, TRACK_REST - (ray - gain)) for gain, cost in found)
 
 
 def _track(signal: NDArray[np.float64]) -> list[float]:
