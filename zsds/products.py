@@ -49,6 +49,7 @@ REFERENCE = {
     "reference": _REFERENCE + "refimg.fits.fz",
     "reference_uncertainty": _REFERENCE + "refunc.fits.fz",
     "reference_mask": _REFERENCE + "refmsk.fits.fz",
+    "reference_coverage": _REFERENCE + "refcov.fits.fz",
     "reference_psf": _REFERENCE + "refpsf.fits",
     "reference_spline": _REFERENCE + "refspline.fits.fz",
     "reference_spline_psf": _REFERENCE + "refsplinepsf.fits",

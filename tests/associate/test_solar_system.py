@@ -11,6 +11,7 @@ from zsds.associate.kepler import GAUSS, OBLIQUITY, Elements, plane_positions
 from zsds.associate.perturbations import MASS_RATIOS, displacement
 from zsds.associate.solar_system import (
     NightOrbits,
+    designations_of,
     match_solar_system,
     observer_and_sun,
     predict_positions,
@@ -233,3 +234,12 @@ def test_nothing_to_match():
     predicted = predict_positions(many_orbits(2)[:0], 60010.0, None)
     assert len(match_solar_system(Table({"ra": [], "dec": []}), predicted)) == 0
     assert match_solar_system(Table({"ra": [1.0], "dec": [1.0]}), predicted)["ssnamenr"].tolist() == [""]
+
+
+def test_a_candidate_is_a_body_only_at_its_place():
+    """Of what lies near a predicted place one brightening is the body; a supernova beside it is not."""
+    names = ["7", "7", "7", "9", "9", ""]
+    distance = [12.0, 0.8, 0.3, 5.0, 5.01, np.nan]
+    positive = [True, True, False, True, True, True]
+    assert designations_of(names, distance, positive) == ["", "7", "", "9", "", ""]
+    assert designations_of([], [], []) == []

@@ -72,6 +72,18 @@ def test_point_sources_of_both_signs_are_measured_to_their_errors(snr):
     assert abs(np.mean((table["magpsf"] - magnitude) / table["sigmapsf"])) < 0.6
 
 
+def test_variance_made_from_counts_biases_no_flux():
+    signal, truth = starfield(10, seed=3, ny=613, nx=613)
+    difference, science, *_ = subtraction(signal, seed=4)
+    counted = difference.exposure.variance + difference.exposure.data  # of electrons: it follows the noise
+    difference = replace(difference, exposure=replace(difference.exposure, variance=np.maximum(counted, 1)))
+    table = find_candidates(difference, science)
+    near, row = cKDTree(truth[:, :2]).query(np.column_stack([table["x"], table["y"]]))
+    pull = ((table["flux"] - truth[row, 2]) / table["flux_err"])[near < 1]
+    assert len(pull) > 450
+    assert abs(np.mean(pull)) < 3 / np.sqrt(len(pull))
+
+
 def test_shape_of_bright_stars_is_that_of_the_psf():
     signal, _ = starfield(300, seed=2)
     table = find_candidates(*subtraction(signal), CandidateSettings(threshold=100.0))
@@ -274,7 +286,9 @@ def test_star_of_the_reference_explains_a_residual_too():
     assert find_candidates(difference, science, reference=deeper)[0]["is_alert"]
 
 
-@pytest.mark.parametrize(("length", "flux", "angle"), [(8, 3000, 120), (20, 6000, 10), (60, 30000, 80)])
+@pytest.mark.parametrize(
+    ("length", "flux", "angle"), [(8, 3000, 120), (9.5, 2e4, 45), (20, 6000, 10), (60, 30000, 80)]
+)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_trail_is_measured_flagged_and_kept(length, flux, angle, sign):
     signal = blank()
@@ -291,6 +305,16 @@ def test_trail_is_measured_flagged_and_kept(length, flux, angle, sign):
     assert np.hypot(row["x"] - 65.3, row["y"] - 50.6) < 0.3
     assert row["trail_chi_ratio"] < 0.4
     assert all(has(other, CandidateFlag.REPEATED) for other in table[1:])
+
+
+@pytest.mark.parametrize(("distance", "alert"), [(10, False), (40, True)])
+def test_arcs_beside_a_saturated_star_are_no_trails_worth_an_alert(distance, alert):
+    signal, mask = blank(), np.zeros((101, 131), np.uint32)
+    draw_trail(PSF.at(0, 0), 65.3, 50.6, 4.0, 3.0, 0.3, signal)
+    mask[50, 65 + distance] = Mask.SATURATED
+    found = only(np.float32(3000) * signal, mask=mask)
+    assert has(found, CandidateFlag.TRAIL)
+    assert found["is_alert"] == alert
 
 
 @pytest.mark.parametrize(("fraction", "flagged"), [(0.1, True), (0.2, False)])
@@ -374,6 +398,13 @@ def test_faint_rays_that_the_mask_misses_are_told_from_stars(heights):
     found = only(signal)
     assert found["ray_gain"] > 0
     assert has(found, CandidateFlag.COSMIC_RAY)
+
+
+def test_short_faint_tracks_are_told_from_stars():
+    """A real track over a corner of four pixels: no pixel stands out from its neighbours by five sigma."""
+    signal = blank()
+    signal[50:54, 60:63] = [[20, 15, 0], [94, 16, 3], [60, 59, 18], [4, 83, 19]]
+    assert only(signal)["ray_gain"] > 0
 
 
 def test_neighbours_of_a_masked_ray_are_not_alerts():

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 
 from zsds.catalogs import CatalogStore
 from zsds.core.errors import BadInput
@@ -131,7 +131,16 @@ def test_missing_column_is_named_with_what_it_may_be_called(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello", b"SIMPLE  = nonsense", b"PAR1xxxx", b"<html></html>", b"\x1f\x8bzz"]
+    "content",
+    [
+        b"",
+        b"hello",
+        b"SIMPLE  = nonsense",
+        b"PAR1xxxx",
+        b"<html></html>",
+        b"\x1f\x8bzz",
+        gzip.compress(b"ra,dec")[:12] + b"\xff" * 20,
+    ],
 )
 def test_damaged_files_are_bad_input(tmp_path, content):
     (tmp_path / "x.dat").write_bytes(content)
@@ -238,3 +247,18 @@ def test_missing_values_come_back_as_nan(tmp_path):
     assert np.isnan(found["pmra"]).tolist() == [True, False]
     assert np.isnan(found["parallax"]).all()
     assert found["ref_epoch"].tolist() == [2015.5, 2016.0]
+
+
+@pytest.mark.parametrize("ending", ["fits", "parquet", "csv", "vot"])
+def test_masked_values_are_missing_and_rows_without_identifier_stay_apart(tmp_path, ending):
+    table = stars(6)
+    table["pmra"] = MaskedColumn(table["pmra"], mask=[True] + 5 * [False])
+    table["source_id"] = MaskedColumn(table["source_id"], mask=[True, True] + 4 * [False])
+    file = tmp_path / f"gaia.{ending}"
+    table.write(file, format={"vot": "votable"}.get(ending))
+    store = CatalogStore(tmp_path / "catalogs")
+    assert store.import_table("gaia", file) == store.import_table("gaia", file) == 6
+    found = store.cone("gaia", 10, 20, 10)
+    assert len(set(found["source_id"].tolist())) == len(found) == 6
+    gone = np.isnan(found["pmra"])
+    assert found["ra"][gone].tolist() == pytest.approx([table["ra"][0]])

@@ -13,6 +13,8 @@ from zsds.reference import (
     ReferenceSettings,
     SelectionSettings,
     build_reference,
+    native_coverage,
+    native_grid,
     sample_reference,
     select_epochs,
 )
@@ -73,6 +75,17 @@ def test_fluxes_and_places_of_stars_are_kept(built):
     assert np.abs(pull).max() < 6
     ratio = np.sum((sampled.data * model)[good]) / np.sum((model**2)[good])
     assert ratio == pytest.approx(1, abs=0.004)
+
+
+def test_native_grid_covers_the_same_sky_at_the_scale_of_the_pixels(built):
+    _, _, reference = built
+    wcs, shape = native_grid(reference)
+    assert shape == SHAPE
+    here = wcs.all_world2pix(*make_wcs(SHAPE).all_pix2world([0, 200], [0, 100], 0), 0)
+    assert np.allclose(here, [[0, 200], [0, 100]], atol=0.01)
+    coverage = native_coverage(reference)
+    assert coverage.shape == SHAPE
+    assert (coverage[60, 80], coverage.max()) == (reference.coverage[90, 120], 15)
 
 
 def test_variance_is_the_noise_power_at_low_frequencies(built):

@@ -18,6 +18,7 @@ from zsds.core.ids import QuadrantId
 from zsds.db import ledger
 from zsds.db.ledger import State
 from zsds.db.objects import packets_of
+from zsds.io.images import read_image
 from zsds.io.packets import read_packet
 from zsds.io.tables import read_table
 from zsds.products import CalibrationId, ReferenceId
@@ -74,6 +75,20 @@ def test_every_quadrant_is_done(units, done_survey):
             assert unit.peak_memory_mb > 50
             assert unit.owner is None
             assert unit.settings_hash
+
+
+def test_products_of_references_cover_all_their_epochs(archive, units):
+    for unit in [unit for unit in units if unit.kind == "reference"]:
+        identifier, epochs = ReferenceId(**unit.inputs["reference"]), unit.inputs["epochs"]
+        image = archive.store.load_exposure("reference", identifier)
+        coverage, _ = read_image(archive.store.path("reference_coverage", identifier))
+        assert coverage.shape == image.shape
+        assert coverage.max() == len(epochs)
+        for epoch in epochs:
+            corners = archive.store.load_json("science_metrics", QuadrantId.parse(epoch))["corners"]
+            x, y = image.wcs.all_world2pix(*np.transpose(corners), 0)
+            assert min(*x, *y) > -1
+            assert (max(x) < image.shape[1]) and (max(y) < image.shape[0])
 
 
 def test_transients_are_found(against_truth):

@@ -1,12 +1,13 @@
 """Where known asteroids and comets stand in an exposure, and which candidates they are."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import erfa
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zsds.associate.kepler import Elements
 from zsds.associate.perturbations import displacement
@@ -17,6 +18,8 @@ from zsds.core.sphere import directions, local_axes, unit_vectors
 
 LIGHT_DAYS_PER_AU = 499.00478384 / 86400
 HOUR = 1 / 24
+NEAR_ARCSEC = 30.0  # ZTF's radius for the body a packet mentions
+SAME_ARCSEC = 5.0  # orbits of numbered bodies are good to this; users of ZTF cut here too
 Vectors = NDArray[np.float64]
 
 
@@ -98,7 +101,7 @@ class NightOrbits:
             return self.orbits[cosine >= np.cos(np.radians(np.minimum(reach, 180)))]
 
 
-def match_solar_system(candidates: Table, predicted: Table, radius_arcsec: float = 30.0) -> Table:
+def match_solar_system(candidates: Table, predicted: Table, radius_arcsec: float = NEAR_ARCSEC) -> Table:
     """Nearest known body of each candidate.
 
     Parameters
@@ -128,6 +131,34 @@ def match_solar_system(candidates: Table, predicted: Table, radius_arcsec: float
     table["ssnamenr"][matches.first] = names[matches.second]
     table["ssdistnr"].unit, table["ssmagnr"].unit = "arcsec", "mag"
     return table
+
+
+def designations_of(
+    names: Sequence[str],
+    distance_arcsec: ArrayLike,
+    is_positive: ArrayLike,
+    radius_arcsec: float = SAME_ARCSEC,
+) -> list[str]:
+    """Designation of the body each candidate is; "" for those that merely have one nearby.
+
+    A body is the nearest brightening within the radius of its predicted place, no other.
+
+    Parameters
+    ----------
+    names : sequence of str [n]
+        Nearest known body of each candidate of one exposure, "" without one.
+    distance_arcsec, is_positive : array [n]
+        How far it is, and whether the candidate is brighter than the reference.
+    radius_arcsec : float
+    """
+    distance = np.where(np.asarray(is_positive, bool), np.asarray(distance_arcsec, float), np.nan)
+    found = [""] * len(names)
+    taken: set[str] = set()
+    for row in np.argsort(distance, kind="stable").tolist():  # NaN comes last
+        if names[row] and distance[row] <= radius_arcsec and names[row] not in taken:
+            found[row] = names[row]
+            taken.add(names[row])
+    return found
 
 
 def observer_and_sun(mjd: float, site: Site | None) -> tuple[Vectors, Vectors, float]:

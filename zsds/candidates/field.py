@@ -16,6 +16,8 @@ from zsds.core.units import magnitude
 
 SOFT_DEFECTS = Mask.GHOST | Mask.HALO  # raise the background, but the pixels still measure
 HARD_DEFECTS = DEFECTS & ~SOFT_DEFECTS
+SKY_VARIANCE = 0.3  # pixels whose variance is farther from the median, relatively, are not empty sky
+MIN_SKY = 1000  # of the sampled pixels
 NOISE_STRIDE = 7  # every seventh pixel tells the noise of the image well enough
 
 
@@ -34,6 +36,8 @@ class Field:
     psf, science_psf : PsfModel
     noise : float
         Robust scatter of the difference image, electrons.
+    noise_slope : float
+        Variance that goes with an electron of noise in the difference; see `variance_per_noise`.
     zero_point, limit_mag, gain : float
         NaN magnitudes without a calibration.
     settings : CandidateSettings
@@ -51,6 +55,7 @@ class Field:
     psf: PsfModel
     science_psf: PsfModel
     noise: float
+    noise_slope: float
     zero_point: float
     limit_mag: float
     gain: float
@@ -94,8 +99,10 @@ def make_field(
     bad = (exposure.mask & np.uint32(HARD_DEFECTS)) != 0
     bad |= ~np.isfinite(exposure.data)
     zero_point = science.zero_point.value if science.zero_point else np.nan
-    sample = exposure.data[::NOISE_STRIDE, ::NOISE_STRIDE][~bad[::NOISE_STRIDE, ::NOISE_STRIDE]]
+    sparse_bad = bad[::NOISE_STRIDE, ::NOISE_STRIDE]
+    sample = exposure.data[::NOISE_STRIDE, ::NOISE_STRIDE][~sparse_bad]
     noise = mad_width(sample)
+    slope = variance_per_noise(sample, exposure.variance[::NOISE_STRIDE, ::NOISE_STRIDE][~sparse_bad], noise)
     return Field(
         data=exposure.data,
         variance=exposure.variance,
@@ -109,11 +116,27 @@ def make_field(
         psf=psf,
         science_psf=science.psf or psf,
         noise=noise,
+        noise_slope=slope,
         zero_point=zero_point,
         limit_mag=limiting_magnitude(difference, zero_point) if sample.size else np.nan,
         gain=science.info.gain,
         settings=settings,
     )
+
+
+def variance_per_noise(data: NDArray, variance: NDArray, noise: float) -> float:
+    """Slope of the variance against the data on empty sky, where the data are but noise.
+
+    1 where the variance is made from the counts, 0 where it knows only their expectation; 0 as well where
+    there is too little sky to tell.
+    """
+    if data.size < MIN_SKY:
+        return 0.0
+    sky = (np.abs(data) < 3 * noise) & (np.abs(variance / np.median(variance) - 1) < SKY_VARIANCE)
+    if sky.sum() < MIN_SKY:
+        return 0.0
+    x, y = data[sky].astype(np.float64), variance[sky].astype(np.float64)
+    return float(np.clip(np.cov(x, y)[0, 1] / np.var(x, ddof=1), 0, 1))
 
 
 def _scaled(reference: Exposure | None, zero_point: float) -> NDArray[np.float32] | None:

@@ -18,6 +18,7 @@ from zsds.candidates.fits import (
     fit_point,
     fit_trail,
     points_chi2,
+    steadied,
     without_source,
 )
 from zsds.candidates.flags import CandidateFlag as Flag
@@ -115,6 +116,7 @@ def _measure(field: Field, peaks: Peaks, i: int, sky: float, host: float, fwhm: 
     row, col, sign = int(peaks.row[i]), int(peaks.col[i]), 1 if peaks.is_positive[i] else -1
     half, science_stamp = field.psf.size // 2, field.science_psf.at(col, row)
     patch = cut_patch(field.data, field.variance, field.bad, col, row, half, 2 * fwhm, sky)
+    patch = steadied(patch, field.psf, peaks.x[i], peaks.y[i], field.noise_slope)
     fit = fit_point(patch, field.psf, peaks.x[i], peaks.y[i])
     dipole = _try_dipole(field, patch, peaks, i, fwhm)
     dipole_columns = _dipole_columns(field, dipole, fit)
@@ -142,7 +144,7 @@ def _measure(field: Field, peaks: Peaks, i: int, sky: float, host: float, fwhm: 
         **dipole_columns,
         **_trail_columns(trail),
     }
-    found["flags"] = judge.flags_of(found, settings) | _surroundings(field, row, col)
+    found["flags"] = judge.flags_of(found, settings, _surroundings(field, row, col))
     found["patch"] = (sign, peaks.patch_x[i], peaks.patch_y[i])
     if trail is not None and found["flags"] & Flag.TRAIL:
         found["x"], found["y"] = trail.x, trail.y

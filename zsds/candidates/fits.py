@@ -14,6 +14,7 @@ TRAIL_STEPS = 8
 SHIFT = 0.2  # pixels, for numerical derivatives
 SETTLED = 0.01  # pixels: a step smaller than this is the last
 MAX_STEP = 0.5  # pixels a position may move in one iteration
+NOISE_LIMIT = 3.0  # sigma; what a pixel has beyond is no noise
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,34 @@ def cut_patch(
     near = offset[:, None] ** 2 + offset[None, :] ** 2 <= radius**2
     weight = np.where(unusable | ~near, np.float32(0), 1 / noise)
     return Patch(pixels, noise, weight, unusable, left, bottom)
+
+
+def steadied(patch: Patch, psf: PsfModel, x: float, y: float, slope: float) -> Patch:
+    """The patch with a variance that does not follow its own noise.
+
+    A variance made from the counts is small where the noise is negative. Weights would then favour such
+    pixels, and every flux would come out low by about 1 / sum(P^2) electrons.
+
+    Parameters
+    ----------
+    patch : Patch
+        Of the PSF's size.
+    psf : PsfModel
+    x, y : float
+        Of the source, pixels of the image.
+    slope : float
+        Variance that goes with an electron of noise.
+    """
+    stamp = _stamp_at(psf, patch, x, y)
+    used = stamp * (patch.weight > 0)
+    norm = float((used * used).sum())
+    if not norm > 0:
+        return patch
+    residual = patch.data - stamp * (float((used * patch.data).sum()) / norm)
+    most = NOISE_LIMIT * np.sqrt(patch.variance)
+    variance = patch.variance - np.float32(slope) * np.clip(residual, -most, most)
+    variance = np.where(patch.bad, np.float32(1), np.maximum(variance, 0.5 * patch.variance))
+    return replace(patch, variance=variance, weight=np.where(patch.weight > 0, 1 / variance, patch.weight))
 
 
 def _normal(basis: NDArray, patch: Patch) -> tuple[NDArray, NDArray]:

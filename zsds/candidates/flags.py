@@ -33,7 +33,7 @@ CANDIDATE_FLAG_MEANINGS = {
     CandidateFlag.EDGE: "nearer to the edge of the image than the PSF reaches",
     CandidateFlag.DEFECT_PIXELS: "has pixels with a defect in its central 5 x 5",
     CandidateFlag.DEFECT_CORE: "has too many of them, or the central pixel itself",
-    CandidateFlag.NEAR_SATURATED: "within reach of a saturated pixel or its bleed",
+    CandidateFlag.NEAR_SATURATED: "by a saturated pixel or its bleed; cuts on shape need no significance",
     CandidateFlag.GHOST: "in a ghost, the halo of a bright star, or a marked trail",
     CandidateFlag.STAR_RESIDUAL: "a small fraction of a star in science or reference at the same place",
     CandidateFlag.DIPOLE: "two opposite lobes such as a small misplacement of a star leaves",

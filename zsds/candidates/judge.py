@@ -15,7 +15,7 @@ MIN_PAIR_LENGTH = 0.8  # pixels; closer lobes cannot be told apart
 SHIFT_LIMIT = 1.5  # pixels between peak and fit
 
 
-def flags_of(found: Mapping[str, Any], settings: CandidateSettings) -> Flag:
+def flags_of(found: Mapping[str, Any], settings: CandidateSettings, around: Flag) -> Flag:
     """Flags that follow from the measured numbers; a NaN raises none but FIT_FAILED.
 
     Parameters
@@ -23,9 +23,17 @@ def flags_of(found: Mapping[str, Any], settings: CandidateSettings) -> Flag:
     found : mapping
         Columns of ``candidates``, and the intermediate numbers of `find_candidates`.
     settings : CandidateSettings
+    around : CandidateFlag
+        Flags known from the mask.
+
+    Returns
+    -------
+    CandidateFlag
+        ``around`` among them.
     """
     sign = 1 if found["is_positive"] else -1
     in_light = abs(found["flux"]) < settings.light_fraction * found["light"]
+    strict = in_light or bool(around & Flag.NEAR_SATURATED)
     tests = {
         Flag.EDGE: found["mindtoedge"] < settings.edge,
         Flag.DEFECT_PIXELS: found["nbad"] > 0,
@@ -40,17 +48,17 @@ def flags_of(found: Mapping[str, Any], settings: CandidateSettings) -> Flag:
         Flag.LOW_SNR: sign * found["snr"] < settings.min_snr,
         Flag.WIDE: found["fwhm"] > settings.max_fwhm,
         Flag.ELONGATED: found["elong"] > settings.max_elong
-        and (in_light or found["roundness_sigma"] > settings.elong_sigma),
+        and (strict or found["roundness_sigma"] > settings.elong_sigma),
         Flag.APERTURE_MISMATCH: _apertures_disagree(
-            found, settings, 0.0 if in_light else settings.magdiff_sigma
+            found, settings, 0.0 if strict else settings.magdiff_sigma
         ),
         Flag.POOR_FIT: found["chipsf"] > _allowed_chi(found, settings),
         Flag.TOO_FAINT: found["magpsf"] > settings.max_mag,
         Flag.NARROW: found["spread"] + settings.cosmic_ray_sigma * found["spread_err"] < NARROW_SPREAD,
         Flag.IN_LIGHT: in_light,
-        Flag.SHAPELESS: np.isnan(found["elong"]) and (in_light or abs(found["snr"]) > settings.min_shape_snr),
+        Flag.SHAPELESS: np.isnan(found["elong"]) and (strict or abs(found["snr"]) > settings.min_shape_snr),
     }
-    flags = Flag(0)
+    flags = around
     for flag, raised in tests.items():
         if raised:
             flags |= flag
@@ -60,10 +68,11 @@ def flags_of(found: Mapping[str, Any], settings: CandidateSettings) -> Flag:
 def is_alert(flags: Flag, settings: CandidateSettings) -> bool:
     """Whether no vetoing flag stands; a trail is forgiven what a trail cannot help.
 
-    Not so within another source's light, where arcs of its badly subtracted wing look like trails.
+    Not so within another source's light or beside a saturated star, where arcs of badly subtracted wings look
+    like trails.
     """
     veto = settings.veto
-    if flags & Flag.TRAIL and not flags & Flag.IN_LIGHT:
+    if flags & Flag.TRAIL and not flags & (Flag.IN_LIGHT | Flag.NEAR_SATURATED):
         veto &= ~settings.trail_excuses
     return not int(flags) & veto
 

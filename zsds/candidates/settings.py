@@ -54,7 +54,7 @@ class CandidateSettings:
     dipole_chi_ratio: float = 0.8  # chi-square of the dipole over that of the point source
     trail_chi_ratio: float = 0.8  # chi-square of the trail over that of the point source
     min_trail_length: float = 2.0  # shorter lines count as points
-    max_ray_gain: float = 0.0  # chi-square by which two pixels may explain the core better than the PSF
+    max_ray_gain: float = 0.0  # chi-square by which a few pixels may explain the core better than the PSF
     cosmic_ray_sigma: float = 5.0  # excess of a pixel over its neighbours beyond what the PSF allows
     max_chi: float = 4.0  # reduced chi-square of a faint source; for bright ones see model_error
     model_error: float = 0.05  # relative error of the PSF model that a fit may show

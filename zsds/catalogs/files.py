@@ -2,6 +2,7 @@
 
 import gzip
 import warnings
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 from astropy.io import fits, votable
 from astropy.table import Column, MaskedColumn, Table
+from astropy.table.meta import get_header_from_yaml
 
 from zsds.core.errors import BadInput
 
@@ -34,7 +36,7 @@ def read_catalog(path: Path) -> Table:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # archives break the standards in harmless ways
             return _parse(content)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, pa.ArrowException, yaml.YAMLError) as error:
         problem = f"is not a readable catalog ({error})".splitlines()[0]
         raise BadInput(str(path), problem, "FITS, Parquet, CSV and VOTable are understood") from error
 
@@ -44,7 +46,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         content = Path(path).read_bytes()
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise BadInput(str(path), f"cannot be read ({error})", "check the path and the file") from error
 
 
@@ -83,9 +85,11 @@ def _from_parquet(content: bytes) -> Table:
     metadata = arrow.schema.metadata or {}
     units = {}
     if b"table_meta_yaml" in metadata:  # as astropy and the Rubin butler write it
-        described = yaml.safe_load(metadata[b"table_meta_yaml"]).get("datatype", [])
+        described = get_header_from_yaml(metadata[b"table_meta_yaml"].decode().splitlines())["datatype"]
         units = {column["name"]: column.get("unit") for column in described}
     table = _from_arrow(arrow)
+    for name in [name for name in table.colnames if f"{name}.mask" in table.colnames]:
+        table[name] = MaskedColumn(table[name], mask=np.asarray(table[f"{name}.mask"], dtype=bool))
     for name, unit in units.items():
         if name in table.colnames and unit:
             table[name].unit = unit

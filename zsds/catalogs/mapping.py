@@ -72,9 +72,9 @@ def to_declared(table: Table, kind: str, source: str) -> Table:
         except (ValueError, OverflowError) as error:
             problem = f"column for {column.name} does not hold numbers ({error})".splitlines()[0]
             raise BadInput(source, problem, "mend the column in the file") from error
-    key = told["columns"][told["key"]]
-    if key.get("key_from_position") and _first_source(table, known, key, None, source) is None:
-        result[told["key"]][:] = position_id(result["ra"], result["dec"])
+    if told["columns"][told["key"]].get("key_from_position"):
+        unnamed = np.asarray(result[told["key"]]) == 0  # the file has no identifiers, or not of these rows
+        result[told["key"]][unnamed] = position_id(result["ra"][unnamed], result["dec"][unnamed])
     if told["sky"]:
         result["ra"] %= 360.0
         result = result[np.isfinite(result["ra"]) & (np.abs(result["dec"]) <= 90)]

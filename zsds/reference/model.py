@@ -16,7 +16,7 @@ from zsds.core.flags import Mask
 from zsds.core.psf import PsfModel
 from zsds.kernels.resample import sample_spline
 from zsds.psf.model import GridPsf
-from zsds.reference.mapping import map_pixels
+from zsds.reference.mapping import finer_wcs, map_pixels
 from zsds.reference.psf import sample_psf
 
 
@@ -176,3 +176,21 @@ def sample_reference(
     psf = None if reference.psf is None else sample_psf(reference.psf, pixels, shape, psf_spacing)
     info = replace(reference.info, provenance={**reference.info.provenance, "rfid": str(reference.rfid)})
     return Exposure(data, variance, mask, info, wcs, psf, reference.zero_point)
+
+
+def native_grid(reference: Reference) -> tuple[WCS, tuple[int, int]]:
+    """The reference's own tangential grid at the scale of the camera's pixels: all that the epochs cover."""
+    my, mx = reference.shape
+    shape = round(my / reference.oversampling), round(mx / reference.oversampling)
+    return finer_wcs(reference.wcs, 1 / reference.oversampling), shape
+
+
+def native_coverage(reference: Reference) -> NDArray[np.float32]:
+    """Epochs at the centre of each pixel of `native_grid`, [ny, nx]."""
+    _, shape = native_grid(reference)
+    rows, cols = (np.floor((np.arange(n) + 0.5) * reference.oversampling).astype(int) for n in shape)
+    my, mx = reference.shape
+    coverage: NDArray[np.float32] = reference.coverage[
+        np.ix_(np.minimum(rows, my - 1), np.minimum(cols, mx - 1))
+    ].astype(np.float32)
+    return coverage

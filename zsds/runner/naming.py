@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from zsds.alerts import candidate_records
+from zsds.associate.solar_system import designations_of
 from zsds.core.errors import ZsdsError
 from zsds.core.ids import QuadrantId
 from zsds.core.tables import new_table
@@ -51,15 +52,16 @@ def run_naming(archive: Archive, quadrants: Sequence[QuadrantId]) -> list[Finish
 
 
 def _name(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
-    tables, records, designations = [], [], []
+    tables, records = [], []
     alerts: set[int] = set()
     for found in quadrants.values():
         rows = candidate_records(found.candidates, found.facts)
         tables.append(_detections(found.candidates, rows))
         records += rows
-        designations += [row.get("ssnamenr") or "" for row in rows]
         wanted = found.candidates["is_alert"]
         alerts |= {int(row["candid"]) for row, is_alert in zip(rows, wanted, strict=True) if is_alert}
+    bodies = vstack([found.candidates["ssnamenr", "ssdistnr", "is_positive"] for found in quadrants.values()])
+    designations = designations_of(bodies["ssnamenr"].tolist(), bodies["ssdistnr"], bodies["is_positive"])
     settings = NamingSettings(prefix=archive.camera.object_prefix)
     night = next(iter(quadrants)).night
     with archive.database.write() as connection:

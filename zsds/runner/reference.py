@@ -13,7 +13,7 @@ from zsds.pipeline.reference import make_reference
 from zsds.pipeline.science import with_magnitudes, with_positions
 from zsds.pipeline.settings import Settings
 from zsds.products import ReferenceId
-from zsds.reference import sample_reference
+from zsds.reference import native_coverage, native_grid, sample_reference
 from zsds.runner.archive import Archive
 from zsds.runner.provenance import provenance
 
@@ -30,10 +30,10 @@ def run_reference(
         archive.store.load_exposure("science", QuadrantId.parse(epoch)) for epoch in sorted(inputs["epochs"])
     ]
     reference = make_reference(epochs, settings.reference, int(inputs["rfid"]))
-    best = next(epoch for epoch in epochs if str(epoch.info.id) == reference.epochs[0])
-    native = sample_reference(reference, best.wcs, best.shape)
+    wcs, shape = native_grid(reference)
+    native = sample_reference(reference, wcs, shape)
     measured = measure(replace(native, psf=None), settings.science.measure)
-    stars = with_magnitudes(with_positions(measured.stars, best.wcs), reference.zero_point)
+    stars = with_magnitudes(with_positions(measured.stars, wcs), reference.zero_point)
     metrics = {
         "n_frames": reference.n_frames,
         "start_mjd": reference.start_mjd,
@@ -48,6 +48,8 @@ def run_reference(
     with archive.store.unit(f"{key}-reference") as staging:
         save_reference(staging, identifier, reference)
         staging.save_exposure("reference", identifier, replace(measured.exposure, info=info))
+        coverage = native_coverage(reference)
+        staging.save_plane("reference_coverage", identifier, coverage, native, step=0.0)
         staging.save_psf_catalog("reference_psf_catalog", identifier, stars, native)
         staging.save_table("reference_aperture_catalog", identifier, measured.apertures, "apertures")
         staging.save_json("reference_metrics", identifier, metrics)
