@@ -35,7 +35,7 @@ def test_residuals_have_the_expected_width():
     pulls = np.concatenate([used["residual_ra"] / used["sigma"], used["residual_dec"] / used["sigma"]])
     assert abs(np.mean(pulls)) < 4 / np.sqrt(len(pulls))
     assert np.std(pulls) == pytest.approx(1, abs=0.08)
-    assert found.metrics["jitter"] == pytest.approx(0.05 * 1.01, abs=0.01)
+    assert found.metrics["jitter_arcsec"] == pytest.approx(0.05 * 1.01, abs=0.01)
     assert found.rms_ra == pytest.approx(np.std(used["residual_ra"]), rel=0.4)
 
 

@@ -37,6 +37,7 @@ def quadrants_of(n_exposures=6, n_ccds=2, seed=1):
             "zero_point_err": 0.004, "zero_point_rms": 0.03 + rng.normal(0, 0.004), "colour_coeff": -0.05,
             "n_calibrators": rng.poisson(300), "n_sources": rng.poisson(2500), "n_stars": rng.poisson(200),
             "n_astrometry": rng.poisson(400), "rms_ra_arcsec": 0.05 + rng.normal(0, 0.006),
+            "jitter_arcsec": 0.01 + rng.normal(0, 0.001),
             "rms_dec_arcsec": 0.06 + rng.normal(0, 0.006), "shift_arcsec": 3 + rng.normal(),
             "psf_residual": 0.006 + rng.normal(0, 0.0006), "score_mean": rng.normal(0, 0.01),
             "score_width": 1 + rng.normal(0, 0.02), "flux_scale": 0.98 + rng.normal(0, 0.02),
@@ -129,7 +130,7 @@ def ordinary_night(**changes):
         spoil(table, 11, "rejected", "", "too few stars for a PSF (stars 5, needed 20)")
         spoil(table, 20, "failed", "", "IndexError: index 3072 is out of bounds")
         table["difference_state"][30] = "waiting for reference"
-        table["rms_ra_arcsec"][5] = 0.15
+        table["jitter_arcsec"][5] = 0.15
     alerts = [alert_of(i) for i in range(4)] + [alert_of(9, chipsf=40.0, elong=1.9), alert_of(10, nbad=3)]
     values = {
         "night": "20260101", "camera": "demo", "software": "0.1.0", "quadrants": table,

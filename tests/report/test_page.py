@@ -115,7 +115,7 @@ def test_cells_outside_the_limits_are_marked(night, text):
     marked = re.findall(r'<td class="(hi|lo)">([^<]*)</td>', text)
     assert ("hi", "0.150") in marked
     assert ("lo", "0.150") not in marked
-    assert "rms ra (arcsec) above 0.1: 1 quadrant<" in text
+    assert "jitter (arcsec) above 0.05: 1 quadrant<" in text
 
 
 def test_summary_numbers(night, text):

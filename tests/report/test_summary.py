@@ -50,12 +50,12 @@ def test_hints(state, reason, word):
 def test_limits_on_each_side():
     table = empty_quadrants(4)
     table["band"] = "zr"
-    table["rms_ra_arcsec"] = [0.1, 0.1001, np.nan, 0.0]
+    table["jitter_arcsec"] = [0.05, 0.0501, np.nan, 0.0]
     table["score_width"] = [1.05, 1.051, 0.949, 0.95]
     table["n_stars"] = [20, 19, -1, 0]
     table["limiting_mag"] = [20.0, 20.0, 20.0, 20.0 - 0.76]
     found = {bound.column: bound for bound in bounds(table, Limits())}
-    assert found["rms_ra_arcsec"].outside.tolist() == [False, True, False, False]
+    assert found["jitter_arcsec"].outside.tolist() == [False, True, False, False]
     assert found["score_width"].too_high.tolist() == [False, True, False, False]
     assert found["score_width"].too_low.tolist() == [False, False, True, False]
     assert found["n_stars"].outside.tolist() == [False, True, False, True]

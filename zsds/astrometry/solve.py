@@ -308,7 +308,11 @@ def _result(
     rms = [mad_width(axis) for axis in residuals.T]
     shift, rotation, ratio = _change(field_, pattern, fit)
     metrics = residual_metrics(matches, field_.shape)
-    metrics |= {"jitter": fit.jitter, "expected_by_chance": pattern.expected, "uneven_cells": pattern.uneven}
+    metrics |= {
+        "jitter_arcsec": fit.jitter,
+        "expected_by_chance": pattern.expected,
+        "uneven_cells": pattern.uneven,
+    }
     metrics |= {"n_stars": len(field_.stars), "n_reference_stars": len(field_.catalog_rows)}
     log.info("astrometry: %d matches, rms %.3f %.3f arcsec, order %d", len(used), *rms, fit.order)
     return Astrometry(

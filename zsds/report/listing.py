@@ -17,7 +17,8 @@ UNKNOWN = "–"
 DECIMALS = {
     "start_mjd": 5, "seeing_px": 2, "seeing_arcsec": 2, "sky_e": 1, "limiting_mag": 2,
     "difference_limiting_mag": 2, "zero_point": 3, "zero_point_err": 4, "zero_point_rms": 3,
-    "colour_coeff": 3, "rms_ra_arcsec": 3, "rms_dec_arcsec": 3, "shift_arcsec": 2, "psf_residual": 4,
+    "colour_coeff": 3, "rms_ra_arcsec": 3, "rms_dec_arcsec": 3, "jitter_arcsec": 3,
+    "shift_arcsec": 2, "psf_residual": 4,
     "score_mean": 3, "score_width": 3, "registration_px": 3, "seconds": 1, "peak_memory_mb": 0,
 }  # fmt: skip
 
@@ -146,6 +147,7 @@ _MEDIANS = (
     ("seeing_arcsec", "seeing", "arcsec"), ("sky_e", "sky", "electron"), ("limiting_mag", "depth", "mag"),
     ("difference_limiting_mag", "difference depth", "mag"), ("zero_point", "zero point", "mag"),
     ("rms_ra_arcsec", "rms RA", "arcsec"), ("rms_dec_arcsec", "rms Dec", "arcsec"),
+    ("jitter_arcsec", "jitter", "arcsec"),
     ("psf_residual", "PSF residual", None), ("score_width", "score width", None), ("seconds", "seconds", "s"),
 )  # fmt: skip
 _STATES = ("done", "rejected", "failed", "waiting")

@@ -20,7 +20,7 @@ FocalPlane = Mapping[tuple[int, int], FloatArray]
 class Limits:
     """What a quadrant's numbers may be before the report points at them."""
 
-    max_rms_arcsec: float = 0.1  # astrometric scatter per axis
+    max_jitter_arcsec: float = 0.05  # astrometric scatter per axis beyond the stars' own noise
     max_shift_arcsec: float = 60.0  # pointing error
     max_seeing_arcsec: float = 4.0  # FWHM
     max_psf_residual: float = 0.01  # largest pixel of the stars' mean residual, of a star's flux

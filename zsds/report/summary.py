@@ -164,8 +164,7 @@ def bounds(quadrants: Table, limits: Limits) -> list[Bound]:
     """The columns that have limits, and where each quadrant stands."""
     width = limits.max_score_width_offset
     fixed = (
-        ("rms_ra_arcsec", None, limits.max_rms_arcsec),
-        ("rms_dec_arcsec", None, limits.max_rms_arcsec),
+        ("jitter_arcsec", None, limits.max_jitter_arcsec),
         ("shift_arcsec", None, limits.max_shift_arcsec),
         ("seeing_arcsec", None, limits.max_seeing_arcsec),
         ("psf_residual", None, limits.max_psf_residual),

@@ -59,8 +59,9 @@ def compare_night(archive: Archive, night: str, truth: Path) -> tuple[TruthCompa
 def truth_figures(comparison: TruthComparison) -> dict[str, float]:
     """What a night's report says of a simulated night."""
     return {
-        "of transients with ideal S/N of 8 or more became alerts": comparison.good_fraction,
-        "of the alerts are explained by the truth": 1 - len(comparison.false) / max(1, comparison.n_alerts),
+        "% of transients with ideal S/N of 8 or more became alerts": 100 * comparison.good_fraction,
+        "% of the alerts are explained by the truth": 100
+        * (1 - len(comparison.false) / max(1, comparison.n_alerts)),
         "alerts a quadrant are explained by nothing": comparison.false_per_quadrant,
     }
 
