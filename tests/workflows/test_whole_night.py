@@ -10,6 +10,7 @@ import fastavro
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS
 from scipy.stats import binom
 from survey import NX, NY, zsds
@@ -254,3 +255,19 @@ def test_report_can_be_read_offline(archive, packets, done_survey):
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert not re.search(r"""(src|href)=["']https?://""", page)
     assert packets[0].record["objectId"] in page or str(packets[0].candid) in page
+
+
+def test_every_fits_file_opens_without_warnings(archive):
+    """Warnings are errors here: units, cards, checksums, coordinates and tables must all be FITS's own."""
+    files = [p for p in archive.store.root.rglob("*.fits*") if p.is_file()]
+    kinds = {re.sub(r"^.*_", "", p.name) for p in files}
+    assert len(kinds) > 12
+    for kind in sorted(kinds):
+        path = next(p for p in files if p.name.endswith("_" + kind))
+        with fits.open(path, checksum=True) as hdus:
+            hdus.verify("exception")
+            for number, hdu in enumerate(hdus):
+                if isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU):
+                    assert len(Table.read(path, hdu=number).colnames) > 0
+                elif hdu.data is not None and "CTYPE1" in hdu.header:
+                    assert WCS(hdu.header).naxis == 2

@@ -17,6 +17,7 @@ from zsds.io.headers import Cards, set_cards
 
 PARQUET_SUFFIXES = {".parquet", ".pq"}
 ROW_GROUP = 65536
+NOT_OF_FITS = {"electron", "electron / pix", "DN", "MB", "AU"}  # readers warn of such a TUNIT
 
 
 def write_table(path: Path, table: Table, name: str, cards: Cards | None = None) -> None:
@@ -80,8 +81,16 @@ def fits_table(table: Table, name: str, header: fits.Header) -> fits.HDUList:
     hdu = fits.BinTableHDU(records, name=name.upper())
     for number, column in enumerate(table.columns.values(), start=1):
         if column.unit is not None:
-            hdu.header.set(f"TUNIT{number}", column.unit.to_string(), after=f"TFORM{number}")
+            _set_unit(hdu.header, number, column.unit.to_string())
     return fits.HDUList([fits.PrimaryHDU(header=header), hdu])
+
+
+def _set_unit(header: fits.Header, number: int, unit: str) -> None:
+    """The unit of a column where readers look for it; one that FITS does not know stands in a comment."""
+    if unit in NOT_OF_FITS:
+        header.comments[f"TTYPE{number}"] = f"[{unit}]"
+    else:
+        header.set(f"TUNIT{number}", unit, after=f"TFORM{number}")
 
 
 def _fits_column(array: np.ndarray) -> np.ndarray:
