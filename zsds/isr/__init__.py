@@ -1,6 +1,7 @@
 """Instrumental calibration: raw DN to electrons with variance and mask."""
 
 from zsds.isr.calibration import Calibration
+from zsds.isr.columns import ColumnSettings, mark_columns
 from zsds.isr.cosmic import mark_cosmic_rays, sharpest_ratio
 from zsds.isr.edges import EdgeSettings, mark_edges
 from zsds.isr.ghosts import mark_ghosts, reflected
@@ -20,6 +21,7 @@ from zsds.isr.trails import Trail, find_trails, mark_trails
 
 __all__ = [
     "Calibration",
+    "ColumnSettings",
     "CosmicRaySettings",
     "EdgeSettings",
     "GhostSettings",
@@ -37,6 +39,7 @@ __all__ = [
     "find_halos",
     "find_hot_pixels",
     "find_trails",
+    "mark_columns",
     "mark_cosmic_rays",
     "mark_edges",
     "mark_ghosts",

@@ -13,7 +13,7 @@ from zsds import astrometry, isr
 from zsds.core.errors import BadInput, UnusableData
 from zsds.core.exposure import Exposure, ZeroPoint
 from zsds.extract import ExtractSettings
-from zsds.isr import EdgeSettings
+from zsds.isr import ColumnSettings, EdgeSettings
 from zsds.pipeline.difference import DifferenceResult, DifferenceSettings, make_difference
 from zsds.pipeline.measure import Measured, MeasureSettings, measure
 from zsds.psf import PsfSettings
@@ -36,6 +36,7 @@ class PairSettings:
     """Settings of the measurements on each image, and of the subtraction."""
 
     edges: EdgeSettings = field(default_factory=EdgeSettings)
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
     measure: MeasureSettings = field(default_factory=_few_stars)
     difference: DifferenceSettings = field(default_factory=DifferenceSettings)
     search_px: float = 20.0  # the two WCSs may disagree by so much
@@ -155,7 +156,8 @@ def _middle(wcs: WCS, shape: tuple[int, int]) -> tuple[float, float]:
 def _measured(exposure: Exposure, settings: PairSettings) -> Measured:
     source = exposure.info.provenance.get("input", str(exposure.info.id))
     try:
-        return measure(isr.mark_edges(exposure, settings.edges), settings.measure)
+        exposure = isr.mark_columns(isr.mark_edges(exposure, settings.edges), settings.columns)
+        return measure(exposure, settings.measure)
     except UnusableData as error:
         raise UnusableData(f"{source}: {error.reason}", error.numbers) from error
 

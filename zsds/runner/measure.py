@@ -19,7 +19,7 @@ from zsds.io.calibrated import read_calibrated
 from zsds.io.images import write_exposure
 from zsds.io.raw import read_raw
 from zsds.io.tables import write_table
-from zsds.isr import EdgeSettings, IsrSettings
+from zsds.isr import ColumnSettings, EdgeSettings, IsrSettings
 from zsds.photometry import limiting_magnitude
 from zsds.pipeline.measure import Measured, MeasureSettings, measure
 from zsds.pipeline.pair import RELATIVE_ZERO_POINT
@@ -35,6 +35,7 @@ class FrameSettings:
 
     isr: IsrSettings = field(default_factory=lambda: IsrSettings(allow_uncalibrated=True))
     edges: EdgeSettings = field(default_factory=EdgeSettings)
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
     measure: MeasureSettings = field(default_factory=MeasureSettings)
 
 
@@ -58,7 +59,8 @@ def run_measure(
     for name, prepare in _images(image, camera, settings):
         try:
             exposure, positions = prepare()
-            measured = measure(isr.mark_edges(exposure, settings.edges), settings.measure)
+            exposure = isr.mark_columns(isr.mark_edges(exposure, settings.edges), settings.columns)
+            measured = measure(exposure, settings.measure)
         except UnusableData as error:
             rows.append({"name": name, "positions": str(error)})
             continue
