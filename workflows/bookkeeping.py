@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from zsds.core.errors import BadInput
 from zsds.core.settings import settings_hash
 from zsds.db import ledger
 from zsds.db.ledger import LEASE_S, LeaseLostError, Outcome, State
+from zsds.io.store import is_alive
 from zsds.runner import Finished, Task, run_chain
 from zsds.runner.archive import Archive
 
@@ -140,8 +141,10 @@ def run_chains(
     A task that was not reached is rejected when the one before it was rejected, else left for the next run.
     """
     finished: list[Finished] = []
+    by_first = {(chain[0].kind, chain[0].key): chain for chain in chains}
     for result in cluster.run(run_chain, chains, archive=claims.archive.store.root, settings=claims.settings):
-        for done in _with_unreached(result, chains):
+        first = result.unit[0] if isinstance(result, Lost) else result[0].task
+        for done in _with_unreached(result, by_first[first.kind, first.key]):
             claims.finish(done, record)
             finished.append(done)
         claims.renew()
@@ -149,33 +152,16 @@ def run_chains(
     return finished
 
 
-def _with_unreached(result: list[Finished] | Lost, chains: Iterable[Chain]) -> list[Finished]:
+def _with_unreached(result: list[Finished] | Lost, chain: Chain) -> list[Finished]:
     if isinstance(result, Lost):
-        first, *rest = result.unit
-        result = [Finished(first, Outcome(State.FAILED, f"{first.key}: {result.reason}"))]
-    else:
-        chain = next(c for c in chains if c[0] == result[0].task)
-        rest = list(chain[len(result) :])
+        result = [Finished(chain[0], Outcome(State.FAILED, f"{chain[0].key}: {result.reason}"))]
     state = result[-1].outcome.state
     because = f"its {result[-1].task.kind} unit {'was rejected' if state is State.REJECTED else 'failed'}"
     after = State.REJECTED if state is State.REJECTED else State.PENDING
-    return result + [Finished(task, Outcome(after, because)) for task in rest]
+    return result + [Finished(task, Outcome(after, because)) for task in chain[len(result) :]]
 
 
 def _is_dead(owner: str) -> bool:
     """Whether an owner was a process of this machine that is no more."""
     host, _, pid = owner.rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit() or int(pid) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
-def states(units: Iterable[ledger.Unit]) -> Mapping[tuple[str, str], ledger.Unit]:
-    """Units by kind and key."""
-    return {(unit.kind, unit.key): unit for unit in units}
+    return host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid))

@@ -1,12 +1,13 @@
 """A night's bias, dark and flat frames to master calibrations, one unit per quadrant and band."""
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zsds.workflows.bookkeeping import Chain, Claims, run_chains
 from zsds.workflows.cluster import open_cluster
-from zsds.workflows.night import Progress
+from zsds.workflows.night import Progress, check_frame
 
 from zsds.core.errors import BadInput
 from zsds.core.settings import settings_hash
@@ -16,7 +17,7 @@ from zsds.products import CalibrationId
 from zsds.runner import Finished, Task
 from zsds.runner.archive import Archive, open_archive
 
-Frames = dict[str, list[str]]
+Frames = dict[str, list[ledger.Frame]]
 KINDS = ("bias", "flat", "bad_pixels")
 
 
@@ -59,19 +60,37 @@ def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chai
                     night, f"has no {kind} frames in this archive", "register them with: zsds ingest"
                 )
         chains = []
+        for frame in frames["flat"]:
+            check_frame(archive, frame)
         for band, ccd in sorted({(frame.band, frame.ccd) for frame in frames["flat"]}):
-            used = {
-                **{kind: sorted(f.path for f in frames[kind] if f.ccd == ccd) for kind in ("bias", "dark")},
-                "flat": sorted(f.path for f in frames["flat"] if (f.band, f.ccd) == (band, ccd)),
-            }
+            used = _used(frames, band, ccd)
+            made_from = {**_paths(used), "digest": _digest(used), "camera": camera.digest(ccd)}
             for quadrant in sorted(camera.detectors[ccd].amplifiers):
                 key = f"{camera.prefix}_{night}_{band}_c{ccd:02d}_q{quadrant}"
                 ledger.add_units(connection, "calibration", night, [key])
                 place = night, band, ccd, quadrant, camera.prefix
-                task = _task(connection, key, place, used, settings)
+                task = _task(connection, key, place, made_from, settings)
                 if claims.take(connection, task, settings):
                     chains.append((task,))
     return chains
+
+
+def _used(frames: Frames, band: str, ccd: int) -> Frames:
+    """The frames of one CCD, and flats of one band."""
+    return {
+        kind: [f for f in found if f.ccd == ccd and (kind != "flat" or f.band == band)]
+        for kind, found in frames.items()
+    }
+
+
+def _paths(used: Frames) -> dict[str, list[str]]:
+    return {kind: sorted(frame.path for frame in found) for kind, found in used.items()}
+
+
+def _digest(used: Frames) -> str:
+    """Changes when a frame was replaced in its place."""
+    digests = sorted(frame.digest for found in used.values() for frame in found)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
 
 
 def _newest_zero(connection: Any, night: str) -> list[ledger.Frame]:
@@ -87,16 +106,16 @@ def _newest(connection: Any, night: str, kind: str) -> list[ledger.Frame]:
 
 
 def _task(
-    connection: Any, key: str, place: tuple[str, str, int, int, str], frames: Frames, settings: Any
+    connection: Any, key: str, place: tuple[str, str, int, int, str], made_from: dict[str, Any], settings: Any
 ) -> Task:
-    """The version tried last when its frames and settings were the same, else the next one."""
+    """The version tried last when its frames, camera and settings were the same, else the next one."""
     before = ledger.unit_of(connection, "calibration", key)
     inputs = before.inputs or {}
     same = before.settings_hash == settings_hash(settings)
-    if same and "calibration" in inputs and {kind: inputs.get(kind) for kind in frames} == frames:
-        return Task("calibration", key, {"calibration": inputs["calibration"], **frames})
+    if same and "calibration" in inputs and {role: inputs.get(role) for role in made_from} == made_from:
+        return Task("calibration", key, {"calibration": inputs["calibration"], **made_from})
     fresh = versions.next_calibration(connection, "flat", *place)
-    return Task("calibration", key, {"calibration": asdict(fresh), **frames})
+    return Task("calibration", key, {"calibration": asdict(fresh), **made_from})
 
 
 def record_calibration(connection: Any, done: Finished) -> None:

@@ -23,7 +23,6 @@ ONE_THREAD = {
 class Serial:
     """Runs units one after another in this process, in the order given."""
 
-    n_workers: int = 1
     address: str = "serial"
 
     def run(self, function: Callable[..., Any], units: Sequence[Any], **arguments: Any) -> Iterator[Any]:
@@ -37,11 +36,6 @@ class Distributed:
     """Runs units on the workers of a Dask client; tasks carry ids, never pixels."""
 
     client: Any
-
-    @property
-    def n_workers(self) -> int:
-        """Workers at this moment."""
-        return len(self.client.scheduler_info(n_workers=-1)["workers"])
 
     @property
     def address(self) -> str:

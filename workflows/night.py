@@ -77,19 +77,30 @@ def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:
             raise BadInput(night, "has no science frames in this archive", "register them with: zsds ingest")
         chains = []
         for frame in frames:
-            _check_frame(archive, frame)
+            check_frame(archive, frame)
             for quadrant in sorted(archive.camera.detectors[frame.ccd].amplifiers):
                 identifier = QuadrantId(
                     frame.time, frame.field, frame.band, frame.ccd, quadrant, archive.camera.prefix
                 )
-                raw = {"raw": frame.path, "digest": frame.digest[:16]}
+                raw = {
+                    "raw": frame.path,
+                    "digest": frame.digest[:16],
+                    "camera": archive.camera.digest(frame.ccd),
+                }
                 chain = _plan_quadrant(connection, claims, identifier, raw)
                 if chain:
                     chains.append(chain)
     return chains
 
 
-def _check_frame(archive: Archive, frame: ledger.Frame) -> None:
+def check_frame(archive: Archive, frame: ledger.Frame) -> None:
+    """Make sure that the camera still has the frame's CCD and band.
+
+    Raises
+    ------
+    BadInput
+        If the camera file was changed since.
+    """
     camera = archive.camera
     if frame.ccd not in camera.detectors or frame.band not in camera.bands:
         raise BadInput(

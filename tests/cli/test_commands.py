@@ -328,3 +328,20 @@ def test_a_bar_on_a_terminal(monkeypatch):
         while not re.search(rb"quadrants.*1/3.*to go", shown):  # the test's time limit ends it otherwise
             shown += os.read(master, 10000)
     os.close(master)
+
+
+def test_a_demonstration_clears_nothing_but_an_earlier_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "_simulate", lambda *_: sys.exit(3))
+    mine = tmp_path / "mine"
+    (mine / "sky" / "raw").mkdir(parents=True)
+    (mine / "archive").mkdir()
+    assert "is not a demonstration" in zsds("demo", mine).err
+    assert (mine / "sky" / "raw").is_dir()
+    (tmp_path / "file").touch()
+    assert "is not a folder" in zsds("demo", tmp_path / "file").err
+    assert zsds("demo", tmp_path / "new").status == 3
+    (tmp_path / "new" / "sky").mkdir()
+    (tmp_path / "new" / "mine.png").touch()
+    assert zsds("demo", tmp_path / "new").status == 3
+    assert not (tmp_path / "new" / "sky").exists()
+    assert (tmp_path / "new" / "mine.png").exists()

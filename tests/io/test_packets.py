@@ -193,6 +193,14 @@ def test_failed_write_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_packets_of_an_earlier_run_make_room(tmp_path):
+    for name in ("notes.avro", "list.txt"):
+        (tmp_path / name).touch()
+    io_packets.write_packets(tmp_path, [packet(candid) for candid in (30, -4)])
+    io_packets.write_packets(tmp_path, [packet(candid) for candid in (30, 5)])
+    assert {path.name for path in tmp_path.iterdir()} == {"30.avro", "5.avro", "notes.avro", "list.txt"}
+
+
 def test_tar_is_public_sorted_and_reproducible(tmp_path):
     made = [packet(candid, program) for candid, program in ((30, 1), (4, 1), (200, 2), (5, 3))]
     paths = io_packets.write_packets(tmp_path / "in", made)

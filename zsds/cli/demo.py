@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zsds.cli.app import Overrides, Workers, app, show
+from zsds.cli.app import Overrides, Workers, app, progress_told, show
 
 DEMO_SURVEY = {  # one of the two CCDs, so that it takes minutes on two cores
     "ccds": (1,),
@@ -16,6 +16,7 @@ DEMO_SURVEY = {  # one of the two CCDs, so that it takes minutes on two cores
     "n_bias": 5,
     "n_flat": 5,
 }
+MARK = ".zsds-demo"  # in a folder that `zsds demo` may clear
 
 
 @app.command()
@@ -45,13 +46,20 @@ def _step(text: str) -> None:
 
 
 def _clear(folder: Path) -> None:
+    """Remove an earlier demonstration; a folder with anything else stays as it is."""
     import shutil  # noqa: PLC0415
 
     from zsds.core.errors import BadInput  # noqa: PLC0415
 
-    if folder.exists() and any(folder.iterdir()) and not (folder / "sky").is_dir():
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(str(folder), "is not a folder", "choose another one")
+    mark = folder / MARK
+    if folder.exists() and any(folder.iterdir()) and not mark.is_file():
         raise BadInput(str(folder), "holds something that is not a demonstration", "choose another folder")
-    shutil.rmtree(folder, ignore_errors=True)
+    for made in ("archive", "sky"):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.touch()
 
 
 def _simulate(sky: Path, seed: int, overrides: list[str] | tuple[str, ...]) -> Any:
@@ -64,7 +72,8 @@ def _simulate(sky: Path, seed: int, overrides: list[str] | tuple[str, ...]) -> A
     settings = with_values(NightSettings(), {"processes": os.cpu_count() or 1, **DEMO_SURVEY})
     settings = with_values(settings, parse_overrides(overrides))
     _step(f"zsds simulate {sky} --seed {seed}")
-    made = simulate_night(sky, load_camera("demo"), seed, settings)
+    with progress_told("simulate") as told:
+        made = simulate_night(sky, load_camera("demo"), seed, settings, told)
     typer.echo(f"{len(made.raw)} science frames and {len(made.calibration)} calibration frames")
     return made
 

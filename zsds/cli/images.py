@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zsds.cli.app import AsJson, Overrides, app, show
+from zsds.cli.app import AsJson, Overrides, app, progress_told, show
 from zsds.core.ids import parse_night
 
 
@@ -120,7 +120,8 @@ def simulate(
 
     values = {"processes": processes or os.cpu_count() or 1, **({"night": night} if night else {})}
     settings = with_values(NightSettings(), {**values, **parse_overrides(override or ())})
-    made = simulate_night(out, load_camera(camera), seed, settings)
+    with progress_told("simulate") as told:
+        made = simulate_night(out, load_camera(camera), seed, settings, told)
     rows = [
         {"what": "reference nights", "found": " ".join(made.reference_nights)},
         {"what": "night", "found": made.night},

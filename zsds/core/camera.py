@@ -1,12 +1,14 @@
 """A camera as data: detectors, amplifiers, bands, site, header habits. Loaded from one YAML file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
+
+from zsds.core.settings import settings_hash
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,10 @@ class Camera:
     def one_file(self) -> bool:
         """Whether a raw file holds all detectors: there are several, and headers do not tell which."""
         return len(self.detectors) > 1 and "ccd" not in {*self.keywords, *self.defaults}
+
+    def digest(self, ccd: int) -> str:
+        """Twelve hexadecimal digits that change with anything the camera says of a detector."""
+        return settings_hash(replace(self, detectors={ccd: self.detectors[ccd]}))
 
     def amplifier(self, ccd: int, quadrant: int) -> Amplifier:
         """The amplifier of a quadrant."""

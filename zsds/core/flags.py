@@ -51,7 +51,6 @@ FLAG_MEANINGS = {
 
 SOURCES = Mask.SOURCE | Mask.PSF_SOURCE
 DEFECTS = Mask(sum(FLAG_MEANINGS)) & ~SOURCES  # a pixel with any of these must not be trusted
-ZTF_BITS = 0xFFFF  # what a 16-bit ZTF mask image can hold
 
 
 def is_defect(mask: np.ndarray) -> np.ndarray:

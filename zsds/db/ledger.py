@@ -32,7 +32,6 @@ class State(StrEnum):
     DONE = "done"
     REJECTED = "rejected"
     FAILED = "failed"
-    SUPERSEDED = "superseded"
 
 
 WAITING = (State.NO_CALIBRATION, State.NO_REFERENCE)
@@ -270,17 +269,6 @@ def claim(
     return unit_of(connection, kind, key)
 
 
-def renew(connection: Connection, unit: Unit, lease_s: float = LEASE_S) -> None:
-    """Extend the lease of a unit being worked on.
-
-    Raises
-    ------
-    LeaseLostError
-        If another process has taken it over.
-    """
-    _still_mine(connection, unit, {"lease_until": time.time() + lease_s})
-
-
 def renew_all(connection: Connection, owner: str, lease_s: float = LEASE_S) -> int:
     """Extend the leases of every unit an owner works on; returns how many."""
     held = sa.and_(unit_table.c.owner == owner, unit_table.c.state == State.RUNNING.value)
@@ -327,12 +315,6 @@ def release(connection: Connection, owner: str) -> int:
     return connection.execute(unit_table.update().where(held).values(values)).rowcount
 
 
-def supersede(connection: Connection, kind: str, keys: Iterable[str]) -> None:
-    """Mark units whose products were replaced by newer ones."""
-    for key in keys:
-        connection.execute(unit_table.update().where(_is(kind, key)).values(state=State.SUPERSEDED.value))
-
-
 def unit_of(connection: Connection, kind: str, key: str, lock: bool = False) -> Unit:
     """One unit.
 
@@ -357,18 +339,6 @@ def units_of(
         if value is not None:
             query = query.where(unit_table.c[name] == value)
     return [_unit(row) for row in connection.execute(query).mappings()]
-
-
-def summary(connection: Connection, night: str | None = None) -> dict[str, dict[State, int]]:
-    """How many units of each kind stand in each state."""
-    query = sa.select(unit_table.c.kind, unit_table.c.state, sa.func.count())
-    query = query.group_by(unit_table.c.kind, unit_table.c.state).order_by(unit_table.c.kind)
-    if night is not None:
-        query = query.where(unit_table.c.night == night)
-    counts: dict[str, dict[State, int]] = {}
-    for kind, state, n in connection.execute(query):
-        counts.setdefault(kind, {})[State(state)] = n
-    return counts
 
 
 def _is(kind: str, key: str) -> sa.ColumnElement[bool]:

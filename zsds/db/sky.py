@@ -17,7 +17,6 @@ from sqlalchemy.engine import Connection
 from zsds.core.sphere import directions, unit_vectors
 
 ORDER = 29
-NSIDE = 2**ORDER
 CELL_ORDER = 7  # coverage: pixels of 27 arcmin
 RANGES_PER_QUERY = 250  # SQLite allows 1000 nested alternatives
 _PIXELS_PER_RADIUS = 3.0  # pixels are this much wider than the cone, so that eight neighbours enclose it

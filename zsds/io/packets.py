@@ -74,7 +74,15 @@ def packet_name(packet: AlertPacket) -> str:
 
 
 def write_packets(folder: Path, packets: Iterable[AlertPacket]) -> list[Path]:
-    """Write each packet as ``<candid>.avro``; a file appears only when it is complete."""
+    """Write each packet as ``<candid>.avro`` in place of those of an earlier run; returns the files.
+
+    A file appears only when it is complete.
+    """
+    packets = list(packets)
+    names = {packet_name(packet) for packet in packets}
+    for old in folder.glob("*.avro"):
+        if old.stem.lstrip("-").isdigit() and old.name not in names:
+            old.unlink()
     paths = []
     for packet in packets:
         path = folder / packet_name(packet)

@@ -277,14 +277,15 @@ def _in_use(folder: Path) -> bool:
     except (OSError, ValueError):
         owner = {}
     if owner.get("host") == socket.gethostname():
-        return _is_alive(int(owner.get("pid", 0)))
+        return is_alive(int(owner.get("pid", 0)))
     try:
         return time.time() - folder.stat().st_mtime < FORGOTTEN_S
     except FileNotFoundError:
         return False
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

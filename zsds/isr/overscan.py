@@ -11,8 +11,6 @@ from zsds.core.errors import UnusableData
 from zsds.core.robust import mad_width
 from zsds.isr.settings import IsrSettings
 
-MEDIAN_EFFICIENCY = np.pi / 2  # variance of a median over that of a mean, Gaussian noise
-
 
 @dataclass(frozen=True)
 class OverscanLevel:

@@ -39,7 +39,8 @@ def run_science(
     """
     identifier = QuadrantId.parse(key)
     camera = archive.camera
-    raw = _read_ccd(inputs["raw"], archive.store.camera, identifier.ccd)
+    camera_digest = camera.digest(identifier.ccd)
+    raw = _read_ccd(inputs["raw"], inputs.get("digest"), archive.store.camera, camera_digest, identifier.ccd)
     version = inputs.get("calibration")
     calibration = None if version is None else load_calibration(archive.store, CalibrationId(**version))
     info = raw.quadrants[identifier.quadrant].info
@@ -53,8 +54,11 @@ def run_science(
 
 
 @lru_cache(maxsize=1)
-def _read_ccd(path: str, camera: str, ccd: int) -> RawCcd:
-    """The frame read last stays at hand: its other quadrants usually come next."""
+def _read_ccd(path: str, digest: str | None, camera: str, camera_digest: str, ccd: int) -> RawCcd:  # noqa: ARG001
+    """The frame read last stays at hand: its other quadrants usually come next.
+
+    The digests tell a file that was replaced, or a camera that was changed, from the one read before.
+    """
     return read_raw(Path(path), load_camera(camera), ccd=ccd)
 
 
