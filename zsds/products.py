@@ -25,7 +25,6 @@ SCIENCE = {
     "aperture_catalog": _SCIENCE + "sexcat.fits",
     "residuals": _SCIENCE + "residuals.fits",
     "science_metrics": _SCIENCE + "scimetrics.json",
-    "science_log": _SCIENCE + "sciimlog.txt",
     "difference": _SCIENCE + "scimrefdiffimg.fits.fz",
     "difference_uncertainty": _SCIENCE + "scimrefdiffunc.fits.fz",
     "difference_mask": _SCIENCE + "scimrefdiffmsk.fits.fz",
@@ -34,7 +33,6 @@ SCIENCE = {
     "candidates": _SCIENCE + "candidates.fits",
     "stamps": _SCIENCE + "stamps.parquet",
     "difference_metrics": _SCIENCE + "diffmetrics.json",
-    "difference_log": _SCIENCE + "diffimlog.txt",
 }
 CALIBRATION = {
     "bias": _CALIBRATION + "bias.fits.fz",
@@ -56,7 +54,6 @@ REFERENCE = {
     "reference_psf_catalog": _REFERENCE + "refpsfcat.fits",
     "reference_aperture_catalog": _REFERENCE + "refsexcat.fits",
     "reference_metrics": _REFERENCE + "refmetrics.json",
-    "reference_log": _REFERENCE + "refimlog.txt",
 }
 PACKET = {"packet": "alerts/{night}/{fraction}/{channel:02d}/{candid}.avro"}
 NIGHT = {

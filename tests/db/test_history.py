@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from zsds.associate.history import Epoch
 from zsds.core.tables import new_table
-from zsds.db.history import Coverage, histories_of, history_of, save_coverage, save_detections
+from zsds.db.history import Coverage, histories_of, save_coverage, save_detections
 from zsds.db.objects import add_objects, add_packets, mark_published, packets_of
 from zsds.db.schema import coverage_cells, detections, packets
 from zsds.db.sky import cone_ranges, healpix_index, rows_in_ranges
@@ -18,6 +18,10 @@ from zsds.db.sky import cone_ranges, healpix_index, rows_in_ranges
 ARCSEC = 1 / 3600
 JD = 2460695.5
 RA, DEC = 359.9999, 35.0
+
+
+def history_of(connection, ra, dec, epoch, **options):
+    return histories_of(connection, [ra], [dec], epoch, **options)[0]
 
 
 def square(ra=RA, dec=DEC, half=0.4):

@@ -73,7 +73,7 @@ def test_products_of_a_unit_appear_together(store):
         staging.save_json(
             "science_metrics", ID, {"seeing": np.float32(2.5), "bad": math.nan, "n": np.int64(3)}
         )
-        assert not store.has("science", ID)
+        assert not store.path("science", ID).is_file()
     assert store.load_exposure("science", ID).info.id == ID
     assert store.load_json("science_metrics", ID) == {"seeing": 2.5, "bad": None, "n": 3}
     assert list((store.root / STAGING).iterdir()) == []
@@ -83,7 +83,7 @@ def test_nothing_appears_when_a_unit_fails(store):
     with pytest.raises(RuntimeError), store.unit("u") as staging:
         staging.save_exposure("science", ID, make_exposure())
         raise RuntimeError
-    assert not store.has("science", ID)
+    assert not store.path("science", ID).is_file()
     assert not (store.root / "sci").exists()
 
 

@@ -1,5 +1,6 @@
 """The whole of zsds on a simulated survey, from nothing to alerts held against the truth."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -136,10 +137,12 @@ def _close(archive: Path, sky: Path, night: str, seconds: float) -> None:
 
 
 def _where_to_look(archive: Path, opened: Any, night: str, seconds: float) -> None:
+    report = opened.store.path("report", night, opened.camera.prefix).relative_to(opened.store.root)
     _step(f"took {seconds:.0f} s; where to look")
     typer.echo(
-        f"{opened.store.path('report', night, opened.camera.prefix)}   the night as a page with plots\n"
+        f"{archive / report}   the night as a page with plots\n"
         f"{archive / 'alerts' / night}   alert packets\n"
         f"{archive / 'sci'}   calibrated and difference images, catalogs\n"
-        f"export ZSDS_ARCHIVE={archive}; zsds status; zsds alerts list; zsds alerts show CANDID"
+        f"export ZSDS_ARCHIVE={shlex.quote(str(archive))}; "
+        "zsds status; zsds alerts list; zsds alerts show CANDID"
     )

@@ -143,11 +143,6 @@ def histories_of(
     return assemble_histories(ra, dec, epoch, detections, covers, covered, days, radius_arcsec, min_snr)
 
 
-def history_of(connection: Connection, ra: float, dec: float, epoch: Epoch, **options: Any) -> History:
-    """The past of one position; see `histories_of`."""
-    return histories_of(connection, [ra], [dec], epoch, **options)[0]
-
-
 def _detections_near(
     connection: Connection,
     ra: np.ndarray,

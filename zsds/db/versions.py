@@ -96,12 +96,6 @@ def next_reference(
     return ReferenceId(field, band, ccd, quadrant, 1 if latest is None else latest.id.version + 1, prefix)
 
 
-def references_of(connection: Connection, prefix: str = "ztf") -> list[ReferenceRow]:
-    """All references in order."""
-    query = sa.select(references).order_by(*(references.c[key] for key in _REFERENCE_KEYS))
-    return [_reference(row, prefix) for row in connection.execute(query).mappings()]
-
-
 def _reference(row: Mapping[str, Any], prefix: str) -> ReferenceRow:
     identifier = ReferenceId(**{key: row[key] for key in _REFERENCE_KEYS}, prefix=prefix)
     return ReferenceRow(

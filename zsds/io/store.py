@@ -131,10 +131,6 @@ class Products:
             raise BadInput(str(path), f"not readable as JSON ({error})", "make the product again") from error
         return values
 
-    def has(self, product: str, identifier: products.ProductId) -> bool:
-        """Whether a product is there (and so complete)."""
-        return self.path(product, identifier).is_file()
-
 
 @dataclass(frozen=True)
 class Staging(Products):

@@ -100,6 +100,7 @@ def _stars_around(archive: Archive, kind: str, ra: float, dec: float, radius: fl
         raise BadInput(
             str(archive.catalogs.folder(kind)),
             f"has no stars within {radius:.2f} deg of RA {ra:.4f} Dec {dec:+.4f}",
+            "mend the header's pointing if it is wrong, else: "
             f"zsds catalogs fetch {kind} --ra {ra:.3f} --dec {dec:.3f} --radius {max(1.0, radius):.1f}",
         )
     return found
