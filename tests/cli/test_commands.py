@@ -261,6 +261,9 @@ MISTAKES = [
     (("alerts", "list", "--night", "20010101"), "zsds night"),
     (("night", NIGHT, "--settings", "no_such.yaml"), "mend it"),
     (("difference", "no.fits", "none.fits", "--out", "result"), "check"),
+    (("difference", "no.fits", "none.fits", "--out", "."), "choose another folder"),
+    (("measure", "no.fits", "--out", "."), "choose another folder"),
+    (("measure", ".", "--out", "result"), "is a folder"),
 ]
 
 

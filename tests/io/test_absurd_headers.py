@@ -6,8 +6,9 @@ import pytest
 from astropy.io import fits
 
 from zsds.core.errors import BadInput
-from zsds.io.calibrated import Known, read_calibrated
+from zsds.io.calibrated import read_calibrated
 from zsds.io.headers import read_zero_point
+from zsds.io.stated import Known
 
 
 @pytest.mark.parametrize("value", ["none", "", True])

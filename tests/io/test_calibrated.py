@@ -7,9 +7,10 @@ from astropy.io import fits
 from tests.io.test_images import make_exposure, tangent_wcs
 from zsds.core.errors import BadInput
 from zsds.core.flags import Mask
-from zsds.io.calibrated import Known, read_calibrated
+from zsds.io.calibrated import read_calibrated
 from zsds.io.headers import wcs_cards
 from zsds.io.images import write_exposure
+from zsds.io.stated import Known
 
 REAL = "ztf_images/ztf_20250409323808_000859_zr_c07_o_q1_sciimg.fits.gz"
 

@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +22,21 @@ _REMEDIES = {
     errno.ENOTDIR: ("a file stands where its folder should be", "name another folder"),
     errno.EROFS: ("lies on a read-only file system", "choose another archive folder"),
 }
+
+
+def require_elsewhere(folder: Path, inputs: Iterable[Path | None]) -> None:
+    """Make sure that no product can replace a file it is made from.
+
+    Raises
+    ------
+    BadInput
+        If one of the inputs lies in the folder.
+    """
+    for file in inputs:
+        if file is not None and Path(file).resolve().parent == Path(folder).resolve():
+            raise BadInput(
+                str(folder), f"holds {Path(file).name}, which products could replace", "choose another folder"
+            )
 
 
 @contextmanager
@@ -78,6 +93,8 @@ def opened_fits(path: Path) -> Iterator[fits.HDUList]:
         If the file is missing, empty, truncated or not FITS.
     """
     path = Path(path)
+    if path.is_dir():
+        raise BadInput(str(path), "is a folder", "name a file")
     if not path.is_file():
         raise BadInput(str(path), "no such file", "check the name, or make the product first")
     if path.stat().st_size == 0:

@@ -16,6 +16,7 @@ from zsds.core.exposure import Exposure, ZeroPoint
 from zsds.core.raw import RawCcd
 from zsds.core.settings import parse_overrides, with_values
 from zsds.io.calibrated import read_calibrated
+from zsds.io.files import require_elsewhere
 from zsds.io.images import write_exposure
 from zsds.io.raw import read_raw
 from zsds.io.tables import write_table
@@ -54,6 +55,7 @@ def run_measure(
         One row a quadrant; those that cannot be measured say why.
     """
     settings = with_values(FrameSettings(), parse_overrides(overrides))
+    require_elsewhere(out, [image])
     made_from = provenance(settings, {"image": image.name})
     rows = []
     for name, prepare in _images(image, camera, settings):

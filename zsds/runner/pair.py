@@ -14,10 +14,11 @@ from zsds.core.ids import file_time, object_name
 from zsds.core.settings import parse_overrides, with_values
 from zsds.core.sphere import pixel_scale_arcsec
 from zsds.core.tables import new_table
-from zsds.io.calibrated import Known, read_calibrated
-from zsds.io.files import write_bytes
+from zsds.io.calibrated import read_calibrated
+from zsds.io.files import require_elsewhere, write_bytes
 from zsds.io.images import write_exposure, write_plane
 from zsds.io.packets import write_packets
+from zsds.io.stated import Known
 from zsds.io.tables import write_table
 from zsds.pipeline.difference import Neighbours, cut_candidates, match_neighbours
 from zsds.pipeline.measure import Measured
@@ -70,6 +71,7 @@ def run_pair(
 ) -> PairReport:
     """Subtract, and write ``difference``, ``score``, ``candidates``, ``packets/`` and ``picture.png``."""
     settings = with_values(PairSettings(), parse_overrides(overrides))
+    require_elsewhere(out, [*vars(science).values(), *vars(reference).values()])
     new = _read(science, Known(**known))
     shared = {name: known.get(name) for name in ("gain", "saturation")}
     old = _read(reference, Known(**shared, default_mjd=new.info.start_mjd))
