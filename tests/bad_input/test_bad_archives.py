@@ -4,6 +4,9 @@ import errno
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 import yaml
@@ -157,6 +160,23 @@ def test_catalog_of_elsewhere(survey, kind):
     called = run_night(survey)
     assert called.status == 1
     told(called, *LATER["catalog without stars there"], f"zsds catalogs fetch {kind} ")
+    assert states(survey, "science") == [State.FAILED] * 2
+    shutil.rmtree(folder)
+    shutil.move(survey.archive / "kept", folder)
+    expect(run_night(survey))
+    assert states(survey, "packets") == DONE
+
+
+def test_catalog_that_ends_within_the_image(survey):
+    folder = survey.archive / "catalogs" / "gaia"
+    shutil.copytree(folder, survey.archive / "kept")
+    rows = [pq.read_table(path) for path in sorted(folder.glob("*.parquet"))]
+    middle = np.median(np.concatenate([table["dec"].to_numpy() for table in rows]))
+    for path, table in zip(sorted(folder.glob("*.parquet")), rows, strict=True):
+        pq.write_table(table.filter(pc.field("dec") > middle), path)
+    called = run_night(survey)
+    assert called.status == 1
+    told(called, *LATER["catalog that ends within the image"])
     assert states(survey, "science") == [State.FAILED] * 2
     shutil.rmtree(folder)
     shutil.move(survey.archive / "kept", folder)

@@ -3,6 +3,7 @@
 from zsds.astrometry.epoch import moved_to_epoch
 from zsds.astrometry.offset import Offset, find_offset
 from zsds.astrometry.positions import Matches, match_positions
+from zsds.astrometry.residuals import uncovered_cells
 from zsds.astrometry.settings import AstrometrySettings
 from zsds.astrometry.solve import Astrometry, fit_astrometry
 
@@ -15,4 +16,5 @@ __all__ = [
     "fit_astrometry",
     "match_positions",
     "moved_to_epoch",
+    "uncovered_cells",
 ]

@@ -76,6 +76,36 @@ def residual_metrics(matches: Table, shape: tuple[int, int]) -> dict[str, float]
     return metrics
 
 
+def uncovered_cells(
+    catalog: NDArray[np.float64],
+    stars: NDArray[np.float64],
+    matched_fraction: float,
+    shape: tuple[int, int],
+    chance: float = 1e-4,
+) -> int:
+    """How many cells of 3 x 3 show stars where the catalog has none: it does not cover them.
+
+    Parameters
+    ----------
+    catalog, stars : ndarray [n, 2]
+        Pixel positions (x, y) of catalog entries, in the image or not, and of the stars found.
+    matched_fraction : float
+        Of the stars found anywhere; were it the same here, ``chance`` is the largest probability that all
+        stars of an uncovered cell have no counterpart.
+    shape : tuple of int
+        (ny, nx).
+    """
+    known, found = (_cell_counts(points, shape) for points in (catalog, stars))
+    return int(np.sum((known == 0) & ((1 - matched_fraction) ** found < chance)))
+
+
+def _cell_counts(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+    ny, nx = shape
+    edges = [-0.5, ny - 0.5], [-0.5, nx - 0.5]
+    counts: NDArray[np.float64] = np.histogram2d(points[:, 1], points[:, 0], bins=3, range=edges)[0]
+    return counts
+
+
 def _scatter(group: Table) -> float:
     """Robust scatter per axis about zero, arcsec."""
     both = np.concatenate([group["residual_ra"], group["residual_dec"]])

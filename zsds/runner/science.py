@@ -10,6 +10,7 @@ import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
 
+from zsds.astrometry import uncovered_cells
 from zsds.core.camera import Camera
 from zsds.core.camera_file import load_camera
 from zsds.core.errors import BadInput
@@ -44,9 +45,9 @@ def run_science(
     version = inputs.get("calibration")
     calibration = None if version is None else load_calibration(archive.store, CalibrationId(**version))
     info = raw.quadrants[identifier.quadrant].info
-    result = reduce_science(
-        raw, identifier.quadrant, camera, calibration, reference_sky(archive, info), settings.science
-    )
+    sky = reference_sky(archive, info)
+    result = reduce_science(raw, identifier.quadrant, camera, calibration, sky, settings.science)
+    _require_coverage(archive, sky.gaia, result)
     metrics = {**result.metrics, **_facts(result, camera)}
     with archive.store.unit(f"{key}-science") as staging:
         _save(staging, identifier, result, metrics, provenance(settings.science, inputs))
@@ -100,10 +101,36 @@ def _stars_around(archive: Archive, kind: str, ra: float, dec: float, radius: fl
         raise BadInput(
             str(archive.catalogs.folder(kind)),
             f"has no stars within {radius:.2f} deg of RA {ra:.4f} Dec {dec:+.4f}",
-            "mend the header's pointing if it is wrong, else: "
-            f"zsds catalogs fetch {kind} --ra {ra:.3f} --dec {dec:.3f} --radius {max(1.0, radius):.1f}",
+            f"mend the header's pointing if it is wrong, else: {_fetch(kind, ra, dec, radius)}",
         )
     return found
+
+
+def _fetch(kind: str, ra: float, dec: float, radius: float) -> str:
+    """The command that fetches what is missing."""
+    return f"zsds catalogs fetch {kind} --ra {ra:.3f} --dec {dec:.3f} --radius {max(1.0, radius):.1f}"
+
+
+def _require_coverage(archive: Archive, gaia: Table, result: ScienceResult) -> None:
+    """Make sure that the catalog reaches all over the image: a solution must not be stretched into a gap.
+
+    Raises
+    ------
+    BadInput
+        If parts of the image show stars and the catalog has none there.
+    """
+    exposure, stars = result.exposure, result.measured.stars
+    assert exposure.wcs is not None
+    known = exposure.wcs.wcs_world2pix(np.stack([gaia["ra"], gaia["dec"]], axis=1), 0)
+    found = np.stack([stars["x"], stars["y"]], axis=1)
+    gaps = uncovered_cells(known, found, result.metrics["n_astrometry"] / len(stars), exposure.shape)
+    if gaps:
+        middle = exposure.wcs.wcs_pix2world([[exposure.shape[1] / 2, exposure.shape[0] / 2]], 0)[0]
+        raise BadInput(
+            str(archive.catalogs.folder("gaia")),
+            f"has no stars in {gaps} of 9 parts of the image, which shows some there",
+            _fetch("gaia", *map(float, middle), 1.0),
+        )
 
 
 def _facts(result: ScienceResult, camera: Camera) -> dict[str, Any]:
