@@ -205,16 +205,6 @@ def test_overscan_alone():
         reduce_quadrant(blind, 1, truth.amp, None, BARE)
 
 
-def test_relative_response():
-    truth = Truth()
-    raw = truth.ccd(700.0, np.random.default_rng(11))
-    calibration = replace(perfect_calibration(truth), relative_response=0.9)
-    plain = reduce_quadrant(raw, 1, truth.amp, calibration, IsrSettings())
-    matched = reduce_quadrant(raw, 1, truth.amp, calibration, IsrSettings(match_quadrants=True))
-    assert np.allclose(matched.data * 0.9, plain.data, rtol=1e-5, atol=1e-3)
-    assert np.allclose(matched.variance * 0.81, plain.variance, rtol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("value", "reason"),
     [(np.nan, "no number"), (65535.0, "saturated"), (1000.0, "the same")],

@@ -6,7 +6,7 @@ import pytest
 from zsds.core.camera_file import load_camera
 from zsds.core.flags import Mask
 from zsds.isr import IsrSettings, mark_cosmic_rays, mark_trails, reduce_quadrant
-from zsds.pipeline.calibration import calibrate_ccd
+from zsds.pipeline.calibration import calibrate_quadrant
 from zsds.sim import NightSettings, SkySettings, plan_survey, shrunken
 from zsds.sim.frames import calibration_frame, science_frame, survey_detector
 
@@ -35,7 +35,8 @@ def calibrations(survey):
         calibration_frame(survey, kind, 1, 58490 + shift + k / 1000, "zr")
         for k, (kind, shift) in enumerate(kinds)
     ]
-    return calibrate_ccd(frames, survey.camera.detectors[1], "zr")
+    amplifiers = survey.camera.detectors[1].amplifiers
+    return {q: calibrate_quadrant(frames, q, a, "zr") for q, a in amplifiers.items()}
 
 
 def test_masters_are_the_detector(survey, calibrations):

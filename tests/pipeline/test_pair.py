@@ -14,6 +14,7 @@ from zsds.cli import main
 from zsds.core.errors import BadInput, UnusableData
 from zsds.core.exposure import Exposure
 from zsds.pipeline.pair import PairSettings, subtract_pair
+from zsds.runner.pair import PairFiles, unused_masks
 
 SHAPE = (260, 300)
 GAIN = 2.0
@@ -145,3 +146,17 @@ def test_few_stars_are_enough(n_stars):
     found = result.result.candidates
     assert result.result.metrics["n_alerts"] == 1
     assert (found["x"][0], found["y"][0]) == pytest.approx(NEW[:2], abs=0.2)
+
+
+def test_masks_that_lie_beside_the_images_are_told(tmp_path):
+    image, mask = (
+        tmp_path / f"ztf_20250120147292_000249_zg_c09_o_q1_{end}.fits" for end in ("sciimg", "mskimg")
+    )
+    plain = PairFiles(tmp_path / "plain.fits")
+    assert unused_masks(PairFiles(image), plain) == []
+    mask.touch()
+    (line,) = unused_masks(PairFiles(image), plain)
+    assert mask.name in line
+    assert "--science-mask" in line
+    assert "--reference-mask" in unused_masks(plain, PairFiles(image))[0]
+    assert unused_masks(PairFiles(image, mask), plain) == []

@@ -192,7 +192,7 @@ def _heading(packet: AlertPacket) -> str:
     about = describe_packet(packet)
     text = f"{about['objectId'] or 'no name'}   candid {about['candid']}   {about['band']}{about['sign']}"
     if about["magpsf"] is not None:
-        text += f"   {about['magpsf']:.2f} ± {about['sigmapsf'] or 0:.2f} mag"
+        text += f"   {about['magpsf']:.3f} ± {about['sigmapsf'] or 0:.3f} mag"
     text += f"   MJD {about['mjd']:.5f}   RA {about['ra']:.5f}  Dec {about['dec']:+.5f}"
     scores = [f"{name} {about[name]:.2f}" for name in ("rb", "drb") if about[name] is not None]
     return "\n".join([text, "   ".join(scores)]) if scores else text

@@ -22,7 +22,6 @@ def save_calibration(products: Products, identifier: CalibrationId, calibration:
     write_fits(products.path("bad_pixels", identifier), mask_hdus(calibration.bad_pixels, header))
     info = calibration.flat.info
     cards[GAIN_CARD] = (info.gain, "electrons per DN")
-    cards["RELRESP"] = (calibration.relative_response, "response relative to the CCD's median")
     cards["BUNIT"] = ("", "response, median 1")
     flat = replace(calibration.flat, info=replace(info, gain=1.0))
     products.save_exposure("flat", identifier, flat, cards)
@@ -49,5 +48,4 @@ def load_calibration(products: Products, identifier: CalibrationId) -> Calibrati
         flat=replace(flat, info=replace(flat.info, gain=float(header.get(GAIN_CARD, 1.0)))),
         bad_pixels=read_mask(products.path("bad_pixels", identifier)),
         version=version,
-        relative_response=float(header.get("RELRESP", 1.0)),
     )

@@ -22,15 +22,12 @@ class Calibration:
         Mask bits of pixels that are always bad.
     version : str
         The same inputs and settings always give the same.
-    relative_response : float
-        Response of this quadrant relative to the median of its CCD's.
     """
 
     bias: Exposure
     flat: Exposure
     bad_pixels: NDArray[np.uint32]
     version: str
-    relative_response: float = 1.0
 
     def __post_init__(self) -> None:
         for name, shape in (("flat", self.flat.shape), ("bad_pixels", self.bad_pixels.shape)):

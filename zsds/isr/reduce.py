@@ -62,8 +62,6 @@ def reduce_quadrant(
     else:
         bias, flat = calibration.bias, calibration.flat
         exposure = to_electrons(own, amplifier, bias, flat, settings, calibration.bad_pixels, coupled)
-        if settings.match_quadrants:
-            exposure = _scaled(exposure, calibration.relative_response)
     mask = _mark(exposure, amplifier, doubtful, settings)
     exposure = _filled(replace(exposure, mask=mask))
     _judge(exposure, settings)
@@ -187,11 +185,6 @@ def _mark(
         edge[width:-width, width:-width] = False
         mask[edge] |= np.uint32(Mask.EDGE)
     return mask
-
-
-def _scaled(exposure: Exposure, response: float) -> Exposure:
-    factor = np.float32(response)
-    return replace(exposure, data=exposure.data / factor, variance=exposure.variance / factor**2)
 
 
 def _filled(exposure: Exposure) -> Exposure:

@@ -31,8 +31,6 @@ class IsrSettings:
         Pixels marked beyond the ends of saturated runs.
     edge_pixels : int
         Width of the border that is marked EDGE.
-    match_quadrants : bool
-        Whether to divide by the quadrant's response relative to its CCD, so that the sky is continuous.
     max_saturated, max_bad : float
         Larger fractions of saturated, or of unusable, pixels reject the quadrant.
     """
@@ -48,7 +46,6 @@ class IsrSettings:
     bleed_length: int = 20
     bleed_margin: int = 3
     edge_pixels: int = 2
-    match_quadrants: bool = False
     max_saturated: float = 0.5
     max_bad: float = 0.5
 

@@ -1,11 +1,9 @@
 """Master calibrations of a night, quadrant by quadrant."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from zsds.core.camera import Amplifier, Detector
+from zsds.core.camera import Amplifier
 from zsds.core.errors import UnusableData
 from zsds.core.raw import RawCcd, RawQuadrant
 from zsds.isr import Calibration, IsrSettings, MasterSettings
@@ -43,34 +41,12 @@ def calibrate_quadrant(
     Returns
     -------
     Calibration
-        ``relative_response`` is 1; `calibrate_ccd` knows better.
 
     Raises
     ------
     UnusableData
         If there are too few bias or flat frames, or too many bad pixels.
     """
-    return _calibrate(list(frames), quadrant, amplifier, band, settings)[0]
-
-
-def calibrate_ccd(
-    frames: Sequence[RawCcd],
-    detector: Detector,
-    band: str,
-    settings: CalibrationSettings = CalibrationSettings(),
-) -> dict[int, Calibration]:
-    """Master calibrations of all quadrants of a CCD, with their responses relative to each other.
-
-    Parameters and errors as for `calibrate_quadrant`.
-    """
-    made = {q: _calibrate(frames, q, a, band, settings) for q, a in detector.amplifiers.items()}
-    typical = float(np.median([level for _, level in made.values()]))
-    return {q: replace(one, relative_response=level / typical) for q, (one, level) in made.items()}
-
-
-def _calibrate(
-    frames: Sequence[RawCcd], quadrant: int, amplifier: Amplifier, band: str, settings: CalibrationSettings
-) -> tuple[Calibration, float]:
     by_type = _by_type(frames, quadrant, band)
     zero = by_type["bias"] or by_type["dark"]
     darks = by_type["dark"] if by_type["bias"] else []
@@ -87,10 +63,10 @@ def _calibrate(
     provenance = {"calibration": version, "bias_frames": str(len(zero)), "flat_frames": str(flat.n_frames)}
     bias = replace(bias, info=replace(bias.info, provenance=provenance))
     response = replace(flat.flat, info=replace(flat.flat.info, provenance=provenance))
-    return Calibration(bias, response, bad, version), flat.level
+    return Calibration(bias, response, bad, version)
 
 
-def _by_type(frames: Sequence[RawCcd], quadrant: int, band: str) -> Mapping[str, list[RawQuadrant]]:
+def _by_type(frames: Iterable[RawCcd], quadrant: int, band: str) -> Mapping[str, list[RawQuadrant]]:
     found: dict[str, list[RawQuadrant]] = {"bias": [], "dark": [], "flat": []}
     for frame in frames:
         if frame.frame_type not in found or quadrant not in frame.quadrants:

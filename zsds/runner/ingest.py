@@ -27,7 +27,9 @@ class Ingested:
 
 
 def find_frames(paths: Iterable[Path]) -> list[Path]:
-    """FITS files among the paths and in the folders among them, sorted.
+    """The files among the paths, and the FITS files in the folders among them, sorted.
+
+    Hidden files are left out: other programs keep there what is no frame, or not yet.
 
     Raises
     ------
@@ -37,12 +39,16 @@ def find_frames(paths: Iterable[Path]) -> list[Path]:
     found: set[Path] = set()
     for path in paths:
         if path.is_dir():
-            found |= {p for p in path.rglob("*") if p.is_file() and p.name.endswith(SUFFIXES)}
+            found |= {p for p in path.rglob("*") if p.is_file() and _is_fits(p.name)}
         elif path.exists():
             found.add(path)
         else:
             raise BadInput(str(path), "no such file or folder", "check the path")
     return sorted(found)
+
+
+def _is_fits(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def ingest_frames(archive: Archive, files: Sequence[Path], advance: Callable[[], None]) -> Ingested:

@@ -16,7 +16,7 @@ from zsds.core.sphere import pixel_scale_arcsec
 from zsds.core.tables import new_table
 from zsds.io.calibrated import read_calibrated
 from zsds.io.files import require_elsewhere, write_bytes
-from zsds.io.images import write_exposure, write_plane
+from zsds.io.images import ImageSet, write_exposure, write_plane
 from zsds.io.packets import write_packets
 from zsds.io.stated import Known
 from zsds.io.tables import write_table
@@ -77,7 +77,7 @@ def run_pair(
     old = _read(reference, Known(**shared, default_mjd=new.info.start_mjd))
     pair = subtract_pair(new, old, settings)
     made_from = {"science": science.image.name, "reference": reference.image.name}
-    warnings = _warnings(new, old, pair)
+    warnings = [*unused_masks(science, reference), *_warnings(new, old, pair)]
     packets = _packets(pair)
     _write(pair, packets, out, provenance(settings, made_from), warnings)
     return PairReport(_alerts(pair), _summary(pair, len(packets), out), warnings)
@@ -96,6 +96,19 @@ def _alerts(pair: PairResult) -> list[dict[str, Any]]:
     return [
         {"number": number, **{name: row[name].item() for name in ALERT_COLUMNS}}
         for number, row in enumerate(rows, start=1)
+    ]
+
+
+def unused_masks(science: PairFiles, reference: PairFiles) -> list[str]:
+    """Lines about masks that lie beside the images, by their names, and were not given."""
+    sides = (("science", science), ("reference", reference))
+    beside = [
+        (name, files.image, ImageSet.of(files.image).mask) for name, files in sides if files.mask is None
+    ]
+    return [
+        f"{mask.name} lies beside {image.name} and is not used (--{name}-mask takes it)"
+        for name, image, mask in beside
+        if mask.is_file()
     ]
 
 
