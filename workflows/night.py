@@ -71,6 +71,7 @@ def run_nights(
 
 def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:
     """Chains of claimed tasks for the quadrants of a night, in order of time."""
+    digests = {ccd: archive.camera.digest(ccd) for ccd in archive.camera.detectors}
     with archive.database.write() as connection:
         frames = ledger.frames_of(connection, night, "science")
         if not frames:
@@ -78,15 +79,11 @@ def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:
         chains = []
         for frame in frames:
             check_frame(archive, frame)
+            raw = {"raw": frame.path, "digest": frame.digest[:16], "camera": digests[frame.ccd]}
             for quadrant in sorted(archive.camera.detectors[frame.ccd].amplifiers):
                 identifier = QuadrantId(
                     frame.time, frame.field, frame.band, frame.ccd, quadrant, archive.camera.prefix
                 )
-                raw = {
-                    "raw": frame.path,
-                    "digest": frame.digest[:16],
-                    "camera": archive.camera.digest(frame.ccd),
-                }
                 chain = _plan_quadrant(connection, claims, identifier, raw)
                 if chain:
                     chains.append(chain)

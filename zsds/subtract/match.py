@@ -17,6 +17,7 @@ from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
 from zsds.core.robust import central_width
 from zsds.reference.psf import phase_ramp
+from zsds.subtract.choice import choose_stars
 from zsds.subtract.zogy import centred
 
 FEW_STARS = 3  # so many misplaced ones may be variables or movers
@@ -119,7 +120,8 @@ def match_stars(
     UnusableData
         If bright stars of the reference are not where the science image has them.
     """
-    x, y = _chosen_stars(science, reference, settings, stars)
+    reach = settings.radius + 2 + _half_size(science, reference)
+    x, y = choose_stars(science, reference, stars, reach, settings.cell, settings.max_stars)
     fits = _fit_all(science, reference, x, y, expected, settings)
     shape = science.shape
     if fits.x.size < settings.min_stars:
@@ -166,60 +168,6 @@ def _match_few(fits: _Fits, expected: float | None, shape: tuple[int, int], sett
     rms = settings.misplacement_px / np.sqrt(max(n, 1))
     flat = [Surface(np.array([v]), 0, shape) for v in (scale, dx, dy)]
     return Match(*flat, flux_rms, flux_error, rms, rms, n)
-
-
-def _chosen_stars(
-    science: Exposure, reference: Exposure, settings: MatchSettings, stars: Table | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels of bright, unmasked stars, one a cell, well inside the image."""
-    if stars is not None and len(stars):
-        x, y = np.rint(np.asarray(stars["x"], float)), np.rint(np.asarray(stars["y"], float))
-        bright = np.asarray(stars["flux"], float)
-        known = np.isfinite(x) & np.isfinite(y) & np.isfinite(bright)
-        x, y, bright = x[known].astype(int), y[known].astype(int), bright[known]
-    else:
-        x, y = _peaks(reference, max(16, settings.cell // 3))
-        bright = reference.data[y, x]
-    reach = settings.radius + 2 + _half_size(science, reference)
-    ny, nx = science.shape
-    inside = (x >= reach) & (x < nx - reach) & (y >= reach) & (y < ny - reach)
-    x, y, bright = x[inside], y[inside], bright[inside]
-    order = np.argsort(-bright, kind="stable")
-    x, y = x[order], y[order]
-    clean = _clean(science, x, y) & _clean(reference, x, y)
-    x, y = x[clean], y[clean]
-    cells = (y // settings.cell) * (nx // settings.cell + 1) + x // settings.cell
-    rank = np.zeros(x.size, int)
-    seen: dict[int, int] = {}
-    for k, cell in enumerate(cells.tolist()):
-        rank[k] = seen.get(cell, 0)
-        seen[cell] = rank[k] + 1
-    spread = np.argsort(rank, kind="stable")[: settings.max_stars]  # the brightest of each cell come first
-    return x[spread], y[spread]
-
-
-def _peaks(exposure: Exposure, cell: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The brightest unmasked pixel of every cell."""
-    ny, nx = exposure.shape
-    my, mx = ny // cell, nx // cell
-    if not my or not mx:
-        return np.zeros(0, int), np.zeros(0, int)
-    values = exposure.data[: my * cell, : mx * cell]
-    bad = is_defect(exposure.mask[: my * cell, : mx * cell]) | ~np.isfinite(values)
-    values = np.where(bad, np.float32(-np.inf), values)
-    blocks = values.reshape(my, cell, mx, cell).swapaxes(1, 2).reshape(my * mx, -1)
-    best = blocks.argmax(axis=1)
-    row, col = np.divmod(np.arange(my * mx), mx)
-    return col * cell + best % cell, row * cell + best // cell
-
-
-def _clean(exposure: Exposure, x: NDArray, y: NDArray, reach: int = 5) -> NDArray[np.bool_]:
-    """True where no pixel within ``reach`` has a defect."""
-    step = np.arange(-reach, reach + 1)
-    rows, cols = y[:, None, None] + step[:, None], x[:, None, None] + step
-    bad = is_defect(exposure.mask[rows, cols]) | ~np.isfinite(exposure.data[rows, cols])
-    clean: NDArray[np.bool_] = ~bad.any(axis=(1, 2))
-    return clean
 
 
 def _half_size(science: Exposure, reference: Exposure) -> int:
