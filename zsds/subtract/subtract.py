@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
+from scipy.fft import irfft2, rfft2
 from scipy.ndimage import binary_dilation
 
 from zsds.core.difference import Difference, Registration
@@ -16,7 +17,7 @@ from zsds.core.flags import SOURCES, Mask
 from zsds.core.psf import PsfModel, effective_fwhm
 from zsds.core.robust import median_and_width
 from zsds.kernels.fourier import join_masks, rescale
-from zsds.psf.model import GridPsf
+from zsds.psf.model import GridPsf, model_knots
 from zsds.subtract.match import Match, MatchSettings, match_stars
 from zsds.subtract.planes import (
     Coverage,
@@ -27,9 +28,10 @@ from zsds.subtract.planes import (
     sky_variances,
 )
 from zsds.subtract.tiles import Layout, Products, make_layout, score_tiles, subtract_tiles
-from zsds.subtract.zogy import Kernels, Node, difference_kernels
+from zsds.subtract.zogy import Kernels, Node, centred, difference_kernels
 
 log = logging.getLogger(__name__)
+SHARP_FWHM = 1.8  # pixels; narrower PSFs need three knots a pixel, not two
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _assemble(
         factors = np.clip(cells.width, 0.5, 2.0).astype(np.float32)
         rescale(products.score, products.flux_err, cells.rows, cells.cols, factors)
     ny, nx = science.shape
-    psf = _difference_psf(layout, kernels_at, settings.psf_size)
+    psf = _difference_psf(science.psf, layout, kernels_at, settings.psf_size)
     metrics["difference_fwhm"] = effective_fwhm(psf.at(nx / 2, ny / 2))
     if not coverage.reference.all():
         for plane in (products.difference, products.variance):
@@ -301,13 +303,39 @@ def _quiet(score: NDArray, error: NDArray, both: NDArray[np.bool_]) -> tuple[NDA
     return sparse, known & (noise <= 1.12 * np.percentile(noise[known], 30))
 
 
-def _difference_psf(layout: Layout, kernels_at: Callable[[float, float], Kernels], size: int) -> GridPsf:
+@dataclass(frozen=True)
+class _Smoothed:
+    """A PSF as the difference shows it, at one node: convolved with the science image's kernel."""
+
+    psf: PsfModel
+    kernel: NDArray[np.float32]
+    size: int
+
+    def at(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
+        """Stamp of a source at any sub-pixel place."""
+        length, half = self.kernel.shape[0], self.size // 2
+        spectrum = rfft2(self.kernel) * rfft2(centred(self.psf.at(x, y, dx, dy), length))
+        middle = slice(length // 2 - half, length // 2 + half + 1)
+        stamp: NDArray[np.float32] = irfft2(spectrum, (length, length))[middle, middle]
+        return stamp
+
+
+def _difference_psf(
+    science: PsfModel, layout: Layout, kernels_at: Callable[[float, float], Kernels], size: int
+) -> GridPsf:
+    """What a source of flux 1 leaves in the difference, between the pixels' centres too.
+
+    P_D is that of a source on a pixel's centre. Where the pixels undersample the science image it says nothing
+    about any other, so the science PSF is convolved at each sub-pixel place of the knots.
+    """
     xs, ys = layout.nodes
-    stamps = np.empty((ys.size, xs.size, size, size), np.float32)
-    half = size // 2
-    for i, y in enumerate(ys):
-        for j, x in enumerate(xs):
-            full = kernels_at(float(x), float(y)).psf
-            centre = full.shape[0] // 2
-            stamps[i, j] = full[centre - half : centre + half + 1, centre - half : centre + half + 1]
-    return GridPsf.from_stamps(stamps, xs, ys)
+    middle = effective_fwhm(science.at(float(xs.mean()), float(ys.mean())))
+    oversampling = 3 if middle < SHARP_FWHM else 2
+    knots = [
+        [
+            model_knots(_Smoothed(science, kernels_at(x, y).science, size), x, y, oversampling)
+            for x in xs.tolist()
+        ]
+        for y in ys.tolist()
+    ]
+    return GridPsf(np.array(knots, np.float32), xs, ys, size, oversampling)
