@@ -16,7 +16,7 @@ from zsds.core.errors import UnusableData
 from zsds.core.flags import Mask
 from zsds.core.ids import candidate_id, processing_id
 from zsds.core.psf import GaussianPsf
-from zsds.core.tables import check_table
+from zsds.core.tables import check_table, new_table
 from zsds.kernels.features import draw_trail
 
 
@@ -280,10 +280,8 @@ def test_star_of_the_reference_explains_a_residual_too():
     assert find_candidates(difference, science)[0]["is_alert"]
     reference = exposure(light, np.ones_like(light))
     assert has(find_candidates(difference, science, reference=reference)[0], CandidateFlag.STAR_RESIDUAL)
-    deeper = replace(
-        reference, zero_point=replace(reference.zero_point, value=ZERO_POINT + 5)
-    )  # 100 x fainter
-    assert find_candidates(difference, science, reference=deeper)[0]["is_alert"]
+    fainter = replace(difference, flux_scale=0.01)  # whatever the zero points say
+    assert find_candidates(fainter, science, reference=reference)[0]["is_alert"]
 
 
 @pytest.mark.parametrize(
@@ -378,6 +376,60 @@ def test_cosmic_rays_are_sharper_than_the_psf(pixels):
     found = only(signal)
     assert has(found, CandidateFlag.COSMIC_RAY)
     assert found["sharpness"] > 2
+    assert not found["is_alert"]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.4, 1.0])
+def test_long_track_of_a_ray_is_no_trail_where_the_psf_is_sharp(slope):
+    """One pixel wide, with what diffuses into the pixels beside it: the PSF drawn out is not much wider."""
+    psf, signal = GaussianPsf(1.4, 25), blank()
+    for step in range(9):
+        row = 50.3 + slope * step
+        part = row - int(row)
+        signal[int(row) : int(row) + 2, 60 + step] += np.array([1 - part, part]) * 300
+    table = find_candidates(*subtraction(signal, psf=psf))
+    assert not any(has(row, CandidateFlag.TRAIL) or row["is_alert"] for row in table)
+
+
+@pytest.mark.parametrize("fwhm", [1.4, 2.4])
+def test_faint_trail_is_no_track_of_a_ray(fwhm):
+    psf, kept = GaussianPsf(fwhm, 25), []
+    line = np.zeros(blank().shape)
+    draw_trail(psf.at(0, 0), 65.3, 50.6, 4.0, 2.0, 0.3, line)
+    for seed in range(20):
+        scene = subtraction((30 * flux_error(psf) * line).astype(np.float32), psf=psf, seed=seed)
+        kept.append(find_candidates(*scene)[0]["is_alert"])
+    assert sum(kept) >= 19
+
+
+def stars_of(psf, degrees=67):
+    """PSF photometry of stars that look like ``psf``, fitted with the PSF of these scenes."""
+    shape, model = (one.at(0, 0).astype(float).ravel() for one in (psf, PSF))
+    fitted = model * (shape @ model) / (model @ model)
+    error = np.linalg.norm(shape - fitted) / np.linalg.norm(fitted)
+    stars = new_table("stars", 40)
+    stars["snr"], stars["n_pixels"] = np.linspace(60, 400, 40), degrees + 3
+    stars["chi"] = np.sqrt(1 + (error * stars["snr"]) ** 2 / degrees)
+    return stars
+
+
+def test_stars_of_the_image_say_how_well_point_sources_fit():
+    wide, signal = GaussianPsf(2.7, 25), blank()
+    draw(signal, 60.2, 50.3, 600 * flux_error(), wide)
+    difference, science = subtraction(signal)
+    good = find_candidates(difference, science, stars=stars_of(PSF))[0]
+    assert has(good, CandidateFlag.POOR_FIT)
+    assert not good["is_alert"]
+    same = find_candidates(difference, science, stars=stars_of(wide))[0]
+    assert same["is_alert"]
+
+
+def test_rays_are_told_from_stars_of_a_poor_psf():
+    signal = blank()
+    signal[50, 60], signal[51, 61] = 3000, 2500
+    difference, science = subtraction(signal)
+    found = find_candidates(difference, science, stars=stars_of(GaussianPsf(3.2, 25)))[0]
+    assert has(found, CandidateFlag.COSMIC_RAY)
     assert not found["is_alert"]
 
 

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.table import Table
 from numpy.typing import NDArray
 
 from zsds.candidates.settings import CandidateSettings
 from zsds.core.difference import Difference
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
-from zsds.core.flags import DEFECTS, Mask
+from zsds.core.flags import DEFECTS, Mask, is_defect
 from zsds.core.psf import PsfModel, noise_pixels
 from zsds.core.robust import mad_width
 from zsds.core.units import magnitude
@@ -18,6 +19,7 @@ SOFT_DEFECTS = Mask.GHOST | Mask.HALO  # raise the background, but the pixels st
 HARD_DEFECTS = DEFECTS & ~SOFT_DEFECTS
 SKY_VARIANCE = 0.3  # pixels whose variance is farther from the median, relatively, are not empty sky
 MIN_SKY = 1000  # of the sampled pixels
+MIN_STARS = 10  # fewer do not tell how good the PSF is
 NOISE_STRIDE = 7  # every seventh pixel tells the noise of the image well enough
 
 
@@ -38,6 +40,8 @@ class Field:
         Robust scatter of the difference image, electrons.
     noise_slope : float
         Variance that goes with an electron of noise in the difference; see `variance_per_noise`.
+    model_error : float
+        Relative error of the PSF that a point source may show.
     zero_point, limit_mag, gain : float
         NaN magnitudes without a calibration.
     settings : CandidateSettings
@@ -56,6 +60,7 @@ class Field:
     science_psf: PsfModel
     noise: float
     noise_slope: float
+    model_error: float
     zero_point: float
     limit_mag: float
     gain: float
@@ -91,9 +96,13 @@ def _psf_of(exposure: Exposure) -> PsfModel:
 
 
 def make_field(
-    difference: Difference, science: Exposure, reference: Exposure | None, settings: CandidateSettings
+    difference: Difference,
+    science: Exposure,
+    reference: Exposure | None,
+    stars: Table | None,
+    settings: CandidateSettings,
 ) -> Field:
-    """Gather them; the reference is scaled to the science image by the zero points."""
+    """Gather them; the reference is scaled to the science image as it was to be subtracted."""
     exposure = difference.exposure
     psf = _psf_of(exposure)
     bad = (exposure.mask & np.uint32(HARD_DEFECTS)) != 0
@@ -110,13 +119,14 @@ def make_field(
         flux_err=difference.flux_err,
         science=science.data,
         science_variance=science.variance,
-        reference=_scaled(reference, zero_point),
+        reference=None if reference is None else reference.data * np.float32(difference.flux_scale),
         mask=exposure.mask,
         bad=bad,
         psf=psf,
         science_psf=science.psf or psf,
         noise=noise,
         noise_slope=slope,
+        model_error=model_error(stars, settings),
         zero_point=zero_point,
         limit_mag=limiting_magnitude(difference, zero_point) if sample.size else np.nan,
         gain=science.info.gain,
@@ -139,9 +149,19 @@ def variance_per_noise(data: NDArray, variance: NDArray, noise: float) -> float:
     return float(np.clip(np.cov(x, y)[0, 1] / np.var(x, ddof=1), 0, 1))
 
 
-def _scaled(reference: Exposure | None, zero_point: float) -> NDArray[np.float32] | None:
-    if reference is None:
-        return None
-    if reference.zero_point is None or not np.isfinite(zero_point):
-        return reference.data
-    return reference.data * np.float32(10 ** (0.4 * (zero_point - reference.zero_point.value)))
+def model_error(stars: Table | None, settings: CandidateSettings) -> float:
+    """Relative error of the PSF that the image's own stars show, at least the one of the settings.
+
+    A PSF wrong by a fraction e leaves e^2 (S/N)^2 of chi-square in a star. What `star_share` of the bright stars
+    stay below is what a point source looks like; the others may be galaxies or blends.
+    """
+    if stars is None:
+        return settings.model_error
+    snr, chi, degrees = (np.asarray(stars[name], float) for name in ("snr", "chi", "n_pixels"))
+    bright = (snr > settings.star_snr) & np.isfinite(chi) & (degrees > 3) & ~is_defect(stars["flags"])
+    if bright.sum() < MIN_STARS:
+        return settings.model_error
+    left = np.maximum(chi[bright] ** 2 - 1, 0) * (degrees[bright] - 3)
+    errors = np.sqrt(left) / snr[bright]
+    shown = float(np.quantile(errors, settings.star_share))
+    return float(np.clip(shown, settings.model_error, settings.max_model_error))

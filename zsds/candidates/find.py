@@ -23,6 +23,7 @@ from zsds.candidates.fits import (
 )
 from zsds.candidates.flags import CandidateFlag as Flag
 from zsds.candidates.measure import (
+    CORE_ERROR,
     Shape,
     measure_aperture,
     measure_core,
@@ -54,6 +55,7 @@ def find_candidates(
     science: Exposure,
     settings: CandidateSettings | None = None,
     reference: Exposure | None = None,
+    stars: Table | None = None,
 ) -> Table:
     """Every significant peak of either sign, measured, flagged, and judged.
 
@@ -65,7 +67,9 @@ def find_candidates(
         Background-subtracted, on the same pixels.
     settings : CandidateSettings, optional
     reference : Exposure, optional
-        On the same pixels; lets stars that faded explain residuals.
+        On the same pixels, in its own units; lets stars that faded explain residuals.
+    stars : Table, optional
+        PSF photometry of the science image (table ``stars``): how well point sources fit the PSF.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def find_candidates(
         If the difference has no PSF.
     """
     settings = settings or CandidateSettings()
-    field = make_field(difference, science, reference, settings)
+    field = make_field(difference, science, reference, stars, settings)
     peaks = find_peaks(field.score, settings.threshold, settings.min_prominence)
     for sign, count in (("positive", peaks.is_positive.sum()), ("negative", (~peaks.is_positive).sum())):
         if count > settings.max_per_sign:
@@ -137,7 +141,8 @@ def _measure(field: Field, peaks: Peaks, i: int, sky: float, host: float, fwhm: 
         "fit_pixels": fit.n_pixels,
         "spread": spread,
         "spread_err": spread_err,
-        "ray_gain": ray_gain(patch, fit, sign),
+        "ray_gain": ray_gain(patch, fit, sign, max(CORE_ERROR, field.model_error)),
+        "model_error": field.model_error,
         "star_flux": _star_flux(field, science_stamp, row, col),
         "light": _light(field, fit.stamp, row, col, fit.flux),
         **_sharpness(field, science_stamp, row, col, sign, host),
@@ -207,7 +212,7 @@ def _form(field: Field, patch: Patch, fit: PointFit, shape: Shape, sign: int, fw
         "aimagerat": shape.major / shape.fwhm,
         "bimagerat": shape.minor / shape.fwhm,
         "elong": shape.major / shape.minor,
-        "roundness_sigma": shape.roundness_sigma,
+        "shape_sigma": shape.departure_sigma,
         "theta": np.degrees(shape.angle),
         "nneg": core.n_negative,
         "nbad": core.n_bad,
@@ -287,7 +292,7 @@ def _try_trail(field: Field, peaks: Peaks, i: int, shape: Shape, fwhm: float, sk
     """Fit a line where the source, or the patch it stands on, is longer than it is wide."""
     round_extent = np.sqrt(peaks.npix[i] / (4 * np.pi))
     long_patch = peaks.npix[i] >= 20 and peaks.extent[i] > 1.4 * round_extent
-    long_core = shape.major > 1.2 * shape.minor and shape.roundness_sigma > field.settings.elong_sigma
+    long_core = shape.major > 1.2 * shape.minor and shape.departure_sigma > field.settings.elong_sigma
     if not (long_patch or long_core):
         return None
     width = fwhm / FWHM_PER_SIGMA
@@ -328,6 +333,9 @@ def _trail_columns(trail: TrailFit | None) -> dict[str, Any]:
         "trail_chi_ratio": trail.chi2 / trail.chi2_point if trail.chi2_point > 0 else np.nan,
         "trail_gain": trail.chi2_point - trail.chi2,
         "trail_chi": trail.chi2 / max(trail.n_pixels - 5, 1),
+        "trail_thin_gain": trail.chi2 - trail.chi2_thin,
+        "trail_snr": trail.flux / trail.flux_err,
+        "trail_pixels": trail.n_pixels,
     }
 
 

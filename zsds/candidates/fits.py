@@ -14,6 +14,7 @@ TRAIL_STEPS = 8
 SHIFT = 0.2  # pixels, for numerical derivatives
 SETTLED = 0.01  # pixels: a step smaller than this is the last
 MAX_STEP = 0.5  # pixels a position may move in one iteration
+THIN = np.ones((1, 1), np.float32)  # stamp of what no optics has spread
 NOISE_LIMIT = 3.0  # sigma; what a pixel has beyond is no noise
 
 
@@ -103,15 +104,20 @@ class DipoleFit:
 
 @dataclass(frozen=True)
 class TrailFit:
-    """A PSF drawn out to a line: flux, middle (pixels of the image), half length as a vector, chi-squares."""
+    """A PSF drawn out to a line: flux, middle (pixels of the image), half length as a vector, chi-squares.
+
+    ``chi2_thin`` is that of the same line one pixel wide, such as a cosmic ray's track.
+    """
 
     flux: float
+    flux_err: float
     x: float
     y: float
     ux: float
     uy: float
     chi2: float
     chi2_point: float
+    chi2_thin: float
     n_pixels: int
 
 
@@ -347,7 +353,10 @@ def fit_trail(
             damping *= 10
     n_pixels = int(np.count_nonzero(patch.weight))
     x, y = best[0] + patch.col, best[1] + patch.row
-    return TrailFit(flux, x, y, best[2], best[3], chi2, point[1], n_pixels)
+    thin = _trail_flux(patch, THIN, best)
+    information = float((model.astype(float) ** 2 * patch.weight).sum())
+    flux_err = information**-0.5 if information > 0 else np.inf
+    return TrailFit(flux, flux_err, x, y, best[2], best[3], chi2, point[1], thin[1], n_pixels)
 
 
 def points_chi2(patch: Patch, stamp: NDArray[np.float32], positions: NDArray[np.float64]) -> float:

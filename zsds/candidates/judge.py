@@ -48,11 +48,12 @@ def flags_of(found: Mapping[str, Any], settings: CandidateSettings, around: Flag
         Flag.LOW_SNR: sign * found["snr"] < settings.min_snr,
         Flag.WIDE: found["fwhm"] > settings.max_fwhm,
         Flag.ELONGATED: found["elong"] > settings.max_elong
-        and (strict or found["roundness_sigma"] > settings.elong_sigma),
+        and (strict or found["shape_sigma"] > settings.elong_sigma),
         Flag.APERTURE_MISMATCH: _apertures_disagree(
             found, settings, 0.0 if strict else settings.magdiff_sigma
         ),
-        Flag.POOR_FIT: found["chipsf"] > _allowed_chi(found, settings),
+        Flag.POOR_FIT: found["chipsf"]
+        > _allowed_chi(found["snr"], found["fit_pixels"], found["model_error"], settings),
         Flag.TOO_FAINT: found["magpsf"] > settings.max_mag,
         Flag.NARROW: found["spread"] + settings.cosmic_ray_sigma * found["spread_err"] < NARROW_SPREAD,
         Flag.IN_LIGHT: in_light,
@@ -109,13 +110,19 @@ def _is_dipole(found: Mapping[str, Any], settings: CandidateSettings) -> bool:
 
 
 def _is_trail(found: Mapping[str, Any], settings: CandidateSettings) -> bool:
-    """A line fits better than a point; on a patch of several peaks, where no single point fits either."""
+    """A line fits, and better than a point; on a patch of several peaks, where no single point fits either.
+
+    A cosmic ray's track is narrower than the PSF drawn out, and no line.
+    """
     if "trail_length" not in found or _is_dipole(found, settings):
         return False
     if found["nblend"] > 1 and (found["chipsf"] < MAX_POINT_CHI or found["trail_chi"] > found["chipsf"]):
         return False
+    allowed = _allowed_chi(found["trail_snr"], found["trail_pixels"], found["model_error"], settings)
     return bool(
-        found["trail_length"] > settings.min_trail_length
+        found["trail_chi"] < allowed
+        and found["trail_thin_gain"] < 0
+        and found["trail_length"] > settings.min_trail_length
         and found["trail_chi_ratio"] < settings.trail_chi_ratio
         and found["trail_gain"] > MIN_TRAIL_GAIN
         and (found["trail_flux"] > 0) == found["is_positive"]
@@ -130,7 +137,6 @@ def _apertures_disagree(found: Mapping[str, Any], settings: CandidateSettings, n
     return bool(aperture < least - noise or aperture > most + noise)
 
 
-def _allowed_chi(found: Mapping[str, Any], settings: CandidateSettings) -> float:
+def _allowed_chi(snr: float, n_pixels: int, error: float, settings: CandidateSettings) -> float:
     """A PSF wrong by a fraction e leaves e^2 (S/N)^2 of chi-square."""
-    degrees = max(found["fit_pixels"] - 3, 1)
-    return float(settings.max_chi + (settings.model_error * found["snr"]) ** 2 / degrees)
+    return float(settings.max_chi + (error * snr) ** 2 / max(n_pixels - 3, 1))

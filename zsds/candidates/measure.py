@@ -27,14 +27,14 @@ class Shape:
         RMS lengths, pixels.
     angle : float
         Of the major axis, radians.
-    roundness_sigma : float
-        Departure from a circle over its noise.
+    departure_sigma : float
+        Departure of the second moments from the PSF's over their noise.
     """
 
     major: float
     minor: float
     angle: float
-    roundness_sigma: float
+    departure_sigma: float
 
     @property
     def fwhm(self) -> float:
@@ -55,12 +55,14 @@ def measure_shape(patch: Patch, fit: PointFit, sign: int, fwhm: float) -> Shape:
     scale = (fwhm / FWHM_PER_SIGMA) ** 2 / ((own[0] + own[1]) / 2)
     xx, yy, xy = found[:3] * scale
     spread = np.hypot((xx - yy) / 2, xy)
+    more = (found - own)[:3] * scale
+    departure = np.linalg.norm([(more[0] - more[1]) / 2, more[2], (more[0] + more[1]) / 2])
     lengths = np.array([(xx + yy) / 2 + spread, (xx + yy) / 2 - spread])
     if not (lengths > 0).all():
         return Shape(np.nan, np.nan, np.nan, 0.0)
     major, minor = np.sqrt(lengths)
     angle = 0.5 * np.arctan2(2 * xy, xx - yy)
-    return Shape(float(major), float(minor), float(angle), float(spread / (found[5] * scale)))
+    return Shape(float(major), float(minor), float(angle), float(departure / (found[5] * scale)))
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,11 @@ def measure_core(patch: Patch, sign: int) -> Core:
     return Core(*found)
 
 
-def ray_gain(patch: Patch, fit: PointFit, sign: int) -> float:
+def ray_gain(patch: Patch, fit: PointFit, sign: int, model_error: float = CORE_ERROR) -> float:
     """Chi-square of the PSF minus that of a track of touching pixels of any height, over the central 5 x 5.
 
     A cosmic ray too faint for the mask is a few sharp pixels, which the PSF fits worse than they fit
-    themselves; for a star it is the other way round by far. A part `CORE_ERROR` of the model counts as its
+    themselves; for a star it is the other way round by far. A part ``model_error`` of the model counts as its
     own error. Bad pixels do not count. The track is the best pair, or grown by one or two pixels where these
     gain `TRACK_COSTS` more, what that many free heights fit in noise once in a thousand times. What it leaves
     must be noise, or the gain is negative: neither explains the bright trail of an asteroid.
@@ -153,7 +155,7 @@ def ray_gain(patch: Patch, fit: PointFit, sign: int) -> float:
     m = patch.half
     core = (slice(m - 2, m + 3), slice(m - 2, m + 3))
     model = fit.flux * fit.stamp[core]
-    weight = np.where(patch.bad[core], 0.0, 1 / (patch.variance[core] + (CORE_ERROR * model) ** 2))
+    weight = np.where(patch.bad[core], 0.0, 1 / (patch.variance[core] + (model_error * model) ** 2))
     signal = np.maximum(sign * patch.data[core], 0.0) ** 2 * weight
     point = float(((patch.data[core] - model) ** 2 * weight).sum())
     ray = float((patch.data[core] ** 2 * weight).sum())

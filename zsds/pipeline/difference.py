@@ -100,7 +100,7 @@ def make_difference(
         If the two do not belong together.
     """
     difference = subtract.subtract(science, template, settings.subtract, stars, reference_id)
-    found = candidates.find_candidates(difference, science, settings.candidates, template)
+    found = candidates.find_candidates(difference, science, settings.candidates, template, stars)
     scaled = scaled_template(template, difference.flux_scale)
     empty = empty_sky(science, scaled) & np.isfinite(difference.score)
     score = difference.score[empty]
