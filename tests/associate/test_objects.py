@@ -42,15 +42,6 @@ def test_known_objects_come_first_and_new_ones_are_shared():
     assert found.founds.tolist() == [False, True, False, True, True]
 
 
-def test_faint_ones_join_but_found_nothing():
-    dec = np.array([0.0, 1.0 * ARCSEC, 2.0, 3.0])
-    found = associate_objects(
-        np.zeros(4), dec, [0.0], [3.0 + ARCSEC], may_found=np.array([False, True, False, False])
-    )
-    assert found.known.tolist() == [-1, -1, -1, 0]
-    assert found.new.tolist() == [0, 0, -1, -1]
-
-
 @pytest.mark.parametrize("n_known", [0, 3])
 def test_nothing_to_associate(n_known):
     found = associate_objects([], [], np.zeros(n_known), np.zeros(n_known))

@@ -28,7 +28,7 @@ def detections(n):
 
 def test_only_unpublished_packets_that_are_gone_are_withdrawn(database):
     with database.write() as connection:
-        named = name_exposure(connection, detections(4), [""] * 4, NamingSettings())
+        named = name_exposure(connection, detections(4), [""] * 4, np.ones(4, bool), NamingSettings())
         rows = [
             {
                 "candid": int(row["candid"]),
@@ -50,7 +50,7 @@ def test_only_unpublished_packets_that_are_gone_are_withdrawn(database):
 
 def test_other_quadrants_keep_theirs(database):
     with database.write() as connection:
-        named = name_exposure(connection, detections(1), [""], NamingSettings())
+        named = name_exposure(connection, detections(1), [""], np.ones(1, bool), NamingSettings())
         candid = int(named["candid"][0])
         row = {"candid": candid, "object_id": str(named["object_id"][0]), "night": "20190110"}
         add_packets(connection, [{**row, "program_id": 1, "path": "a.avro"}])

@@ -36,9 +36,10 @@ def make(dec, pid=294114733215, ra=30.0, snr=10.0, jd=JD):
     return table
 
 
-def name(database, table, designations=None, settings=SETTINGS):
+def name(database, table, designations=None, alert=True, settings=SETTINGS):
+    is_alert = np.broadcast_to(alert, len(table))
     with database.write() as connection:
-        named = name_exposure(connection, table, designations or [""] * len(table), settings)
+        named = name_exposure(connection, table, designations or [""] * len(table), is_alert, settings)
     return named["object_id"].tolist()
 
 
@@ -103,13 +104,39 @@ def test_solar_system_bodies_keep_their_name_and_leave_the_fixed_sky_alone(datab
     assert name(database, make([1.0], pid=294214733215), ["2019 AB"]) == [body]
 
 
-def test_faint_candidates_join_and_found_nothing(database):
-    bright = name(database, make([1.0]))
-    faint = make([1.0, 2.0], pid=294214733215, snr=3.5)
-    assert name(database, faint) == [bright[0], ""]
-    assert name(database, make([2.0], pid=294314733215, snr=4.9), ["2019 AB"]) == [""]
+def test_what_becomes_no_packet_joins_and_founds_nothing(database):
+    packet = name(database, make([1.0]))
+    others = make([1.0, 2.0], pid=294214733215, jd=JD + 1)
+    assert name(database, others, alert=False) == [packet[0], ""]
+    assert name(database, make([2.0], pid=294314733215), ["2019 AB"], alert=False) == [""]
     assert count(database, object_table) == 1
     assert count(database, detection_table) == 4
+
+
+def test_packets_found_before_what_only_joins_whatever_their_candids(database):
+    artefact, packet = name(database, make([1.0, 1.0 + 1.0 * ARCSEC]), alert=[False, True])
+    assert artefact == packet
+    with database.read() as connection:
+        assert connection.scalar(sa.select(object_table.c.dec)) == 1.0 + 1.0 * ARCSEC
+
+
+def test_exposures_done_again_do_not_see_what_later_ones_founded(database):
+    nights = [
+        (make([1.0, 5.0], jd=JD), False),
+        (make([1.0], pid=294214733215, jd=JD + 1), True),
+        (make([1.0], pid=294314733215, jd=JD + 2), False),
+    ]
+    first = [name(database, table, alert=alert) for table, alert in nights]
+    assert first == [["", ""], ["ZTF25aaaaaaa"], ["ZTF25aaaaaaa"]]
+    assert [name(database, table, alert=alert) for table, alert in nights] == first
+    bodies = [name(database, table, ["2019 AB"] * len(table), alert) for table, alert in nights]
+    assert bodies == [["", ""], ["ZTF25aaaaaab"], ["ZTF25aaaaaab"]]
+    assert [name(database, table, ["2019 AB"] * len(table), alert) for table, alert in nights] == bodies
+
+
+def test_a_packet_that_comes_late_is_the_object_a_later_exposure_founded(database):
+    late = make([1.0], pid=294114733215, jd=JD)
+    assert name(database, make([1.0], pid=294214733215, jd=JD + 1)) == name(database, late)
 
 
 def test_the_overlap_of_two_quadrants_is_one_object(database):

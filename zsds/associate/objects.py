@@ -21,8 +21,7 @@ class Association:
     known : ndarray of int [n]
         Row of the known object, -1 when none is near.
     new : ndarray of int [n]
-        Number, from 0, of the new object the candidate founds or joins, -1 when it has a known one or may not
-        found any.
+        Number, from 0, of the new object the candidate founds or joins, -1 when it has a known one.
     founds : ndarray of bool [n]
         Whether the candidate is the first of its new object.
     """
@@ -38,7 +37,6 @@ def associate_objects(
     known_ra: ArrayLike,
     known_dec: ArrayLike,
     radius_arcsec: float = RADIUS_ARCSEC,
-    may_found: ArrayLike | None = None,
 ) -> Association:
     """Give each candidate the nearest known object, else a new one, in the order of the candidates.
 
@@ -53,28 +51,25 @@ def associate_objects(
         Objects, degrees.
     radius_arcsec : float
         A distance equal to it still matches.
-    may_found : array of bool [n], optional
-        Candidates too faint to found an object are False; they may join one. All may by default.
     """
     points = unit_vectors(np.atleast_1d(ra), np.atleast_1d(dec))
     known = nearest(ra, dec, known_ra, known_dec, radius_arcsec)
-    allowed = np.ones(len(points), bool) if may_found is None else np.asarray(may_found, bool)
     new = np.full(len(points), -1, np.int64)
     founds = np.zeros(len(points), bool)
     founders: list[int] = []
     if len(points) == 0:
         return Association(known, new, founds)
     neighbours = cKDTree(points).query_ball_point(points, chord(radius_arcsec))
-    for row in np.concatenate([np.flatnonzero(allowed), np.flatnonzero(~allowed)]):
+    for row in range(len(points)):
         if known[row] >= 0:
             continue
         near = [other for other in neighbours[row] if founds[other]]
         if near:
             distance = np.linalg.norm(points[near] - points[row], axis=1)
             new[row] = new[near[int(np.argmin(distance))]]
-        elif allowed[row]:
+        else:
             new[row], founds[row] = len(founders), True
-            founders.append(int(row))
+            founders.append(row)
     return Association(known, new, founds)
 
 

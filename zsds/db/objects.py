@@ -36,11 +36,11 @@ def objects_named(connection: Connection, names: Iterable[str]) -> Table:
     return _table(rows)
 
 
-def moving_objects(connection: Connection, designations: Iterable[str]) -> dict[str, str]:
-    """Object names by designation, for those that have one."""
+def moving_objects(connection: Connection, designations: Iterable[str]) -> Table:
+    """Table ``objects`` of Solar-System bodies, those of the designations that have an object."""
     wanted = object_table.c.designation.in_(sorted(set(designations)))
-    query = sa.select(object_table.c.designation, object_table.c.id).where(wanted)
-    return {row.designation: row.id for row in connection.execute(query)}
+    rows = connection.execute(sa.select(object_table).where(wanted)).mappings()
+    return _table(sorted(rows, key=lambda row: row["id"]))
 
 
 def names_of(connection: Connection, candids: Sequence[int]) -> dict[int, str]:

@@ -1,6 +1,6 @@
 """Names for the candidates of an exposure: one transaction, so that one source never gets two names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from zsds.associate.objects import RADIUS_ARCSEC, Association, associate_objects
+from zsds.associate.objects import RADIUS_ARCSEC, Association, associate_objects, nearest
 from zsds.core.ids import JD_MINUS_MJD, file_time
 from zsds.core.sphere import separation_arcsec
 from zsds.db.history import save_detections
@@ -32,14 +32,11 @@ class NamingSettings:
     ----------
     radius_arcsec : float
         A candidate within this distance of a known object is that object.
-    min_snr : float
-        Fainter candidates join known objects and found none.
     prefix : str
         First letters of names; readers of ZTF packets expect ``ZTF``.
     """
 
     radius_arcsec: float = RADIUS_ARCSEC
-    min_snr: float = 5.0
     prefix: str = "ZTF"
 
 
@@ -47,15 +44,18 @@ def name_exposure(
     connection: Connection,
     detections: Table,
     designations: Sequence[str],
+    is_alert: NDArray[np.bool_],
     settings: NamingSettings,
     records: Sequence[Mapping[str, Any]] | None = None,
 ) -> Table:
     """Name the candidates of one exposure and save them.
 
     A candidate matched to a Solar-System body takes the name of that body, wherever it is, and leaves the
-    fixed objects alone. Any other takes the nearest object within the radius, else a new name. A candid that
-    has a name from an earlier run keeps it as long as it still lies on that object. Names count upward in the
-    order of candid, so exposures named in the order of time get the same names in every run.
+    fixed objects alone. Any other takes the nearest object within the radius, else a new name if it becomes a
+    packet. What becomes none joins only objects that were there by its time, so a run that is done again does
+    not see what later exposures founded. A candid that has a name from an earlier run keeps it as long as it
+    still lies on that object. Names count upward in the order of candid, so exposures named in the order of
+    time get the same names in every run.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ def name_exposure(
         Declared as ``detections``; one exposure, any number of quadrants, ``object_id`` is ignored.
     designations : sequence of str
         Name of the Solar-System body each candidate is, else empty.
+    is_alert : ndarray of bool
+        Whether each becomes a packet: only then may it found an object.
     settings : NamingSettings
     records : sequence of mapping, optional
         What later packets show of each detection.
@@ -78,7 +80,11 @@ def name_exposure(
     names = np.full(len(detections), "", dtype="U16")
     if len(detections):
         sorted_names = name_candidates(
-            connection, detections[order], [designations[i] for i in order.tolist()], settings
+            connection,
+            detections[order],
+            [designations[i] for i in order.tolist()],
+            np.asarray(is_alert, bool)[order],
+            settings,
         )
         names[order] = sorted_names
     named = detections.copy()
@@ -91,9 +97,13 @@ def name_exposure(
 
 
 def name_candidates(
-    connection: Connection, candidates: Table, designations: Sequence[str], settings: NamingSettings
+    connection: Connection,
+    candidates: Table,
+    designations: Sequence[str],
+    is_alert: NDArray[np.bool_],
+    settings: NamingSettings,
 ) -> NDArray[np.str_]:
-    """Names, in order, of candidates of one exposure (columns ``candid ra dec jd snr``); empty for none.
+    """Names, in order, of candidates of one exposure (columns ``candid ra dec jd``); empty for none.
 
     New objects are stored, detections are not; see `name_exposure`.
     """
@@ -101,21 +111,43 @@ def name_candidates(
     lock_names(connection, year)
     moving = np.array([bool(designation) for designation in designations])
     names = _kept_names(connection, candidates, moving, settings.radius_arcsec)
-    open_ = np.flatnonzero(~moving & (names == ""))
-    fixed = candidates[open_]
+    founding = np.flatnonzero(~moving & (names == "") & is_alert)
+    fixed = candidates[founding]
     known = objects_near(connection, fixed["ra"], fixed["dec"], settings.radius_arcsec)
-    bright = np.asarray(fixed["snr"]) >= settings.min_snr
-    found = associate_objects(
-        fixed["ra"], fixed["dec"], known["ra"], known["dec"], settings.radius_arcsec, bright
-    )
+    found = associate_objects(fixed["ra"], fixed["dec"], known["ra"], known["dec"], settings.radius_arcsec)
     bodies = moving_objects(connection, [d for d in designations if d])
-    first = _first_rows(designations, bodies, np.asarray(candidates["snr"]) >= settings.min_snr)
-    founders = {int(open_[row]): "" for row in np.flatnonzero(found.founds)} | first
+    first = _first_rows(designations, set(bodies["designation"].tolist()), is_alert)
+    founders = {int(founding[row]): "" for row in np.flatnonzero(found.founds)} | first
     rows = _found_objects(connection, candidates, founders, year, settings.prefix)
-    bodies |= {row["designation"]: row["id"] for row in rows if row["designation"]}
-    fixed_names = [row["id"] for row in rows if not row["designation"]]
-    names[open_] = _names(found, known, fixed_names)
-    names[moving] = [bodies.get(d, "") for d in designations if d]
+    names[founding] = _names(found, known, [row["id"] for row in rows if not row["designation"]])
+    joining = np.flatnonzero(~moving & (names == ""))
+    names[joining] = _joined(connection, candidates[joining], settings.radius_arcsec)
+    names[moving] = _body_names(connection, candidates, designations, is_alert)
+    return names
+
+
+def _joined(connection: Connection, candidates: Table, radius_arcsec: float) -> NDArray[np.str_]:
+    """Names of the nearest objects that were there by the time of the candidates; empty without one."""
+    known = objects_near(connection, candidates["ra"], candidates["dec"], radius_arcsec)
+    if len(candidates):
+        known = known[known["first_jd"] <= np.min(candidates["jd"])]
+    row = nearest(candidates["ra"], candidates["dec"], known["ra"], known["dec"], radius_arcsec)
+    names = np.full(len(candidates), "", dtype="U16")
+    names[row >= 0] = known["id"][row[row >= 0]]
+    return names
+
+
+def _body_names(
+    connection: Connection, candidates: Table, designations: Sequence[str], is_alert: NDArray[np.bool_]
+) -> list[str]:
+    """Names of the candidates that are bodies, empty before the first packet of theirs."""
+    bodies = moving_objects(connection, [d for d in designations if d])
+    known = {row["designation"]: (row["id"], row["first_jd"]) for row in bodies}
+    names = []
+    for designation, alert, jd in zip(designations, is_alert, candidates["jd"], strict=True):
+        if designation:
+            name, first_jd = known.get(designation, ("", np.inf))
+            names.append(name if alert or first_jd <= jd else "")
     return names
 
 
@@ -138,12 +170,12 @@ def _kept_names(
 
 
 def _first_rows(
-    designations: Sequence[str], bodies: Mapping[str, str], bright: NDArray[np.bool_]
+    designations: Sequence[str], known: Collection[str], is_alert: NDArray[np.bool_]
 ) -> dict[int, str]:
-    """Row -> designation of bodies seen for the first time, at their first bright candidate."""
+    """Row -> designation of bodies without an object, at the first of their candidates that is a packet."""
     first: dict[str, int] = {}
     for row, designation in enumerate(designations):
-        if designation and designation not in bodies and bright[row]:
+        if designation and designation not in known and is_alert[row]:
             first.setdefault(designation, row)
     return {row: designation for designation, row in first.items()}
 
@@ -171,11 +203,6 @@ def _found_objects(
 
 
 def _names(found: Association, known: Table, new: Sequence[str]) -> list[str]:
-    """Names of fixed candidates: of the known object, of the new one, or none."""
-    names = []
-    for old, fresh in zip(found.known.tolist(), found.new.tolist(), strict=True):
-        if old >= 0:
-            names.append(str(known["id"][old]))
-        else:
-            names.append(new[fresh] if fresh >= 0 else "")
-    return names
+    """Names of fixed candidates that become packets: of the known object, or of the new one."""
+    pairs = zip(found.known.tolist(), found.new.tolist(), strict=True)
+    return [str(known["id"][old]) if old >= 0 else new[fresh] for old, fresh in pairs]

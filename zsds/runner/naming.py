@@ -62,12 +62,14 @@ def _name(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
         alerts |= {int(row["candid"]) for row, is_alert in zip(rows, wanted, strict=True) if is_alert}
     bodies = vstack([found.candidates["ssnamenr", "ssdistnr", "is_positive"] for found in quadrants.values()])
     designations = designations_of(bodies["ssnamenr"].tolist(), bodies["ssdistnr"], bodies["is_positive"])
+    detections = vstack(tables)
+    is_alert = np.isin(detections["candid"], list(alerts))
     settings = NamingSettings(prefix=archive.camera.object_prefix)
     night = next(iter(quadrants)).night
     with archive.database.write() as connection:
         pids = [found.coverage.pid for found in quadrants.values()]
         withdrawn = withdraw_packets(connection, pids, alerts)
-        named = name_exposure(connection, vstack(tables), designations, settings, records)
+        named = name_exposure(connection, detections, designations, is_alert, settings, records)
         for found in quadrants.values():
             save_coverage(connection, found.coverage)
         packets = [row for row in named if int(row["candid"]) in alerts]
