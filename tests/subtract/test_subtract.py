@@ -32,6 +32,16 @@ def pair(rng, stars=NOTHING, science=2.4, reference=2.2, reference_sky=60.0, new
     return frozen(n), frozen(r)
 
 
+class MoffatLike:
+    """A core with broad wings."""
+
+    size = 31
+
+    def at(self, x, y, dx=0.0, dy=0.0):
+        stamps = (GaussianPsf(fwhm, self.size).at(x, y, dx, dy) for fwhm in (2.4, 8.0))
+        return np.float32(0.8) * next(stamps) + np.float32(0.2) * next(stamps)
+
+
 class BowedPsf:
     """A Gaussian that is sharpest in the middle of the image and widens towards its border."""
 
@@ -206,6 +216,32 @@ def test_background_difference_is_removed(rng):
     assert result.metrics["score_width"] < 1.03
 
 
+def test_new_sources_do_not_raise_the_sky(rng):
+    """Forty of S/N 10 to 60, on a twentieth of the image: the rest stays at zero."""
+    x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(25, 365, 8), np.linspace(25, 305, 5)))
+    x, y = x + rng.uniform(-6, 6, x.size), y + rng.uniform(-6, 6, x.size)
+    flux = rng.uniform(10, 60, x.size) * 20 * np.sqrt(4 * np.pi) * 1.7
+    psf = MoffatLike()
+    n = make_exposure(rng, SHAPE, WCS, NOTHING, new=list(zip(x, y, flux, strict=True)), psf=psf)
+    r = make_exposure(rng, SHAPE, WCS, NOTHING, sky=40.0, psf=psf)
+    n = replace(n, variance=np.full(SHAPE, 400, np.float32))
+    result = subtract(n, r, PLAIN)
+    rows, cols = np.indices(SHAPE)
+    far = np.min([np.hypot(cols - a, rows - b) for a, b in zip(x, y, strict=True)], axis=0) > 16
+    data = result.exposure.data[far]
+    assert data.mean() == pytest.approx(0, abs=3.5 * data.std() / np.sqrt(data.size))
+
+
+def test_sky_follows_structure_of_the_size_of_its_cells(rng):
+    n, r = pair(rng)
+    rows, cols = np.indices(SHAPE)
+    bump = 4.0 * np.exp(-((cols - 195) ** 2 + (rows - 165) ** 2) / (2 * 60.0**2))
+    n = replace(n, data=n.data + bump.astype(np.float32))
+    data = subtract(n, r, replace(PLAIN, background_cell=64)).exposure.data
+    middle = data[125:205, 155:235]
+    assert abs(middle.mean()) < 0.15 * 4.0
+
+
 def test_defects_are_filled_and_flagged(rng):
     stars = make_stars(rng, WCS, SHAPE, 60, bright=60000)
     n, r = pair(rng, stars)
@@ -304,6 +340,21 @@ def test_wrong_noise_is_put_right_by_the_measured_width(rng):
     result = subtract(replace(n, variance=n.variance * np.float32(1.3)), r)
     assert result.metrics["score_width"] < 0.93
     assert np.nanstd(result.score) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("fwhm", [(1.2, 1.6), (1.3, 2.6), (2.2, 1.4)])
+def test_difference_psf_is_right_between_pixels_however_sharp_the_seeing(rng, fwhm):
+    new = [(40.0 + 37 * k + k / 8, 60.0 + 31 * k - k / 11, 1e4) for k in range(8)]
+    n = make_exposure(rng, SHAPE, WCS, NOTHING, fwhm[0], new=new, noise=False)
+    r = make_exposure(rng, SHAPE, WCS, NOTHING, fwhm[1], sky=60.0, noise=False)
+    found = subtract(n, r, replace(PLAIN, background_cell=0)).exposure
+    for x, y, flux in new:
+        j, i = round(x), round(y)
+        model = found.psf.at(x, y, x - j, y - i).astype(float)
+        half = model.shape[0] // 2
+        stamp = found.data[i - half : i + half + 1, j - half : j + half + 1]
+        assert (model * stamp).sum() / (model**2).sum() == pytest.approx(flux, rel=1e-3)
+        assert np.abs(stamp - flux * model).max() < 2e-3 * flux
 
 
 def test_difference_psf_is_that_of_an_injected_source(rng):

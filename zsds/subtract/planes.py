@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
-from scipy.ndimage import median_filter
+from scipy.ndimage import binary_dilation, uniform_filter
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
@@ -19,6 +19,9 @@ UNMEASURED = (  # bits of the science image whose pixels are replaced with the s
     | Mask.SATURATED | Mask.DEAD | Mask.NAN | Mask.NO_FLAT
 )  # fmt: skip
 UNKNOWN = Mask.NO_REFERENCE | Mask.NAN | Mask.DEAD  # bits of the reference with no number behind them
+CHANGE_SIGMA = 4.0  # of the mean over a PSF's core: noise exceeds it in a few places of an image
+CHANGE_CELL = 256  # pixels over which the scatter is taken to be the same
+BLOCK = 8  # pixels; what has changed is left out with the blocks around it
 DISTRUSTED = Mask.SATURATED | Mask.BLEED  # of the reference: the science image is not compared there
 
 
@@ -83,8 +86,8 @@ def sky_level(
 ) -> NDArray[np.float32] | None:
     """Smooth background of a difference, electrons; None where the image is too bare to say.
 
-    Clipped medians in cells, median-filtered, with a spline between. Only pixels where the constant sky (the
-    reference in electrons) shows less than ``noise`` count: starlight spreads differently in the two images.
+    Clipped means in cells, with a spline between. Only pixels where the constant sky (the reference in
+    electrons) shows less than ``noise`` count: starlight spreads differently in the two images.
     """
     edges = [np.round(np.linspace(0, n, max(1, round(n / cell)) + 1)).astype(int) for n in difference.shape]
     levels = np.full((edges[0].size - 1, edges[1].size - 1), np.nan)
@@ -94,10 +97,41 @@ def sky_level(
     if not np.isfinite(levels).any():
         return None
     levels[~np.isfinite(levels)] = np.nanmedian(levels)
-    levels = median_filter(levels, 3) if min(levels.shape) > 2 else levels
     shares = [_spline_shares(edge) for edge in edges]
     smooth: NDArray[np.float32] = shares[0] @ levels.astype(np.float32) @ shares[1].T
     return smooth
+
+
+def away_from_changes(
+    difference: NDArray[np.float32], both: NDArray[np.bool_], fwhm: float
+) -> NDArray[np.bool_]:
+    """The pixels of ``both`` that are not within some 10 pixels of what has changed.
+
+    Wings of new sources are too faint to be clipped, and would raise the sky: a change is where the mean of
+    about as many pixels as a PSF's core departs from zero by `CHANGE_SIGMA`, by its own scatter nearby.
+    """
+    smooth = uniform_filter(np.where(both, difference, np.float32(0)), max(1, round(fwhm)))
+    count = [max(1, round(n / CHANGE_CELL)) for n in smooth.shape]
+    edges = [np.round(np.linspace(0, n, c + 1)).astype(int) for n, c in zip(smooth.shape, count, strict=True)]
+    away = both.copy()
+    for i, j in np.ndindex(*count):
+        part = (slice(*edges[0][i : i + 2]), slice(*edges[1][j : j + 2]))
+        middle, width = median_and_width(smooth[part][::3, ::3])
+        changed = np.abs(smooth[part] - np.float32(middle)) > CHANGE_SIGMA * width
+        away[part] &= ~_grown(changed)
+    return away
+
+
+def _grown(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """True in all blocks of `BLOCK` pixels that hold one, or touch such a block."""
+    shape = [-(-n // BLOCK) for n in pixels.shape]
+    padded = np.zeros([n * BLOCK for n in shape], bool)
+    padded[: pixels.shape[0], : pixels.shape[1]] = pixels
+    blocks = binary_dilation(
+        padded.reshape(shape[0], BLOCK, shape[1], BLOCK).any(axis=(1, 3)), np.ones((3, 3), bool)
+    )
+    grown: NDArray[np.bool_] = blocks.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+    return grown[: pixels.shape[0], : pixels.shape[1]]
 
 
 def _level(difference: NDArray, constant: NDArray, both: NDArray[np.bool_], noise: float) -> float:

@@ -21,6 +21,7 @@ from zsds.psf.model import GridPsf, model_knots
 from zsds.subtract.match import Match, MatchSettings, match_stars
 from zsds.subtract.planes import (
     Coverage,
+    away_from_changes,
     find_coverage,
     find_undefined,
     make_planes,
@@ -111,7 +112,9 @@ def subtract(
     kernels_at = _kernels_at(science, reference, coverage, match, layout, settings)
     products = subtract_tiles(planes, layout, kernels_at, (match.dx_rms, match.dy_rms), scale)
     if settings.background_cell:
-        left = sky_level(products.difference, constant, coverage.both, noise, settings.background_cell)
+        fwhm = effective_fwhm(science.psf.at(nx / 2, ny / 2))
+        still = away_from_changes(products.difference, coverage.both, fwhm)
+        left = sky_level(products.difference, constant, still, noise, settings.background_cell)
         if left is not None:
             np.subtract(products.difference, left, out=products.difference)
     score_tiles(products, find_undefined(coverage), layout, kernels_at)
