@@ -152,8 +152,8 @@ def variance_per_noise(data: NDArray, variance: NDArray, noise: float) -> float:
 def model_error(stars: Table | None, settings: CandidateSettings) -> float:
     """Relative error of the PSF that the image's own stars show, at least the one of the settings.
 
-    A PSF wrong by a fraction e leaves e^2 (S/N)^2 of chi-square in a star. What `star_share` of the bright stars
-    stay below is what a point source looks like; the others may be galaxies or blends.
+    A PSF wrong by a fraction e leaves e^2 (S/N)^2 of chi-square in a star. What ``star_share`` of the bright
+    stars stay below is what a point source looks like; the others may be galaxies or blends.
     """
     if stars is None:
         return settings.model_error

@@ -328,8 +328,8 @@ def _difference_psf(
 ) -> GridPsf:
     """What a source of flux 1 leaves in the difference, between the pixels' centres too.
 
-    P_D is that of a source on a pixel's centre. Where the pixels undersample the science image it says nothing
-    about any other, so the science PSF is convolved at each sub-pixel place of the knots.
+    P_D is that of a source on a pixel's centre. Where the pixels undersample the science image it says
+    nothing about any other, so the science PSF is convolved at each sub-pixel place of the knots.
     """
     xs, ys = layout.nodes
     middle = effective_fwhm(science.at(float(xs.mean()), float(ys.mean())))
