@@ -379,6 +379,41 @@ def test_cosmic_rays_are_sharper_than_the_psf(pixels):
     assert not found["is_alert"]
 
 
+class OvalPsf:
+    """A Gaussian of two widths, FWHM in pixels along x and y: a tracking error."""
+
+    size = 25
+
+    def __init__(self, along_x, along_y):
+        self.widths = along_x, along_y
+
+    def at(self, x, y, dx=0.0, dy=0.0):
+        wide, high = (GaussianPsf(fwhm, self.size).at(x, y, dx, dy) for fwhm in self.widths)
+        return np.outer(high.sum(axis=1), wide.sum(axis=0)).astype(np.float32)
+
+
+def test_stars_of_an_elongated_psf_are_point_sources():
+    psf, signal = OvalPsf(6.0, 2.0), blank()
+    draw(signal, 60.2, 50.3, 60 * flux_error(psf), psf)
+    found = only(signal, psf=psf)
+    assert found["elong"] > CandidateSettings().max_elong
+    assert found["is_alert"]
+
+
+def test_what_is_long_and_too_small_departs_from_a_point_source():
+    """Neither its length nor its width alone is significant in noise."""
+    flags = {"residual": [], "star": []}
+    for name, shape in (("residual", OvalPsf(2.0, 0.3)), ("star", PSF)):
+        for seed in range(12):
+            signal = blank()
+            draw(signal, 60.2, 50.3, -14 * flux_error(), shape)
+            flags[name].append(
+                has(only(signal, seed=seed), CandidateFlag.ELONGATED | CandidateFlag.SHAPELESS)
+            )
+    assert sum(flags["residual"]) >= 9
+    assert sum(flags["star"]) == 0
+
+
 @pytest.mark.parametrize("slope", [0.0, 0.4, 1.0])
 def test_long_track_of_a_ray_is_no_trail_where_the_psf_is_sharp(slope):
     """One pixel wide, with what diffuses into the pixels beside it: the PSF drawn out is not much wider."""

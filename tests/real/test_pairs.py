@@ -127,10 +127,11 @@ def test_different_filters_work_and_are_told(colours):
     assert min(apart) < 1.5
 
 
-def test_pair_without_wcs_of_integers(shared_data, tmp_path):
+@pytest.mark.parametrize("bend", [0.02, 0.01])
+def test_pair_without_wcs_of_integers(shared_data, tmp_path, bend):
     folder = shared_data / "subtraction" / "eso085_pair"
     new, old = (PairFiles(folder / f"aligned_eso085-030-00{n}.fit.gz") for n in "54")
-    report = run_pair(new, old, tmp_path, NOTHING_KNOWN)
+    report = run_pair(new, old, tmp_path, NOTHING_KNOWN, [f"difference.subtract.max_bend={bend}"])
     assert report.alerts == []  # 300 stars, three of them saturated, and nothing happened in a minute
     assert any("no WCS" in line for line in report.warnings)
     assert float(report.summary["score on empty sky, mean and width"].split()[1]) == pytest.approx(1, abs=0.1)
