@@ -42,7 +42,7 @@ class CandidateSettings:
     max_nbad: int = 4  # more defective pixels in the central 5 x 5 are flagged
     max_fwhm: float = 7.0  # wider ones are flagged
     max_elong: float = 1.6  # longer ones are flagged
-    elong_sigma: float = 4.0  # the elongation must be significant too
+    elong_sigma: float = 4.0  # the shape must depart from the PSF's so significantly too
     min_magdiff: float = -0.4  # aperture minus PSF magnitude: smaller is flagged
     max_magdiff: float = 0.75  # and so is larger
     magdiff_sigma: float = 3.0  # the mismatch must be significant too
