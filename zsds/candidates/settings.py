@@ -57,9 +57,7 @@ class CandidateSettings:
     max_ray_gain: float = 0.0  # chi-square by which a few pixels may explain the core better than the PSF
     cosmic_ray_sigma: float = 5.0  # excess of a pixel over its neighbours beyond what the PSF allows
     max_chi: float = 4.0  # reduced chi-square of a faint source; for bright ones see model_error
-    model_error: float = (
-        0.05  # relative error of the PSF model that a fit may show; more where stars show more
-    )
+    model_error: float = 0.05  # relative error of the PSF that a fit may show; more if stars do
     max_model_error: float = 0.2  # but never more than this: cosmic rays leave half of their flux
     star_snr: float = 50.0  # stars that tell the error of the PSF model are brighter
     star_share: float = 0.8  # of them show less than the error that is allowed
