@@ -242,6 +242,17 @@ def test_sky_follows_structure_of_the_size_of_its_cells(rng):
     assert abs(middle.mean()) < 0.15 * 4.0
 
 
+def test_sky_is_measured_where_the_reference_ends(rng):
+    n, r = pair(rng)
+    cols = np.arange(SHAPE[1])
+    step = 5.0 * np.clip((cols - 120) / 60, 0, 1)
+    mask = r.mask.copy()
+    mask[:, 250:] = Mask.NO_REFERENCE
+    n = replace(n, data=n.data + step.astype(np.float32))
+    data = subtract(n, replace(r, mask=mask), replace(PLAIN, background_cell=64)).exposure.data
+    assert abs(data[:, 195:240].mean()) < 0.2 * 5.0
+
+
 def test_defects_are_filled_and_flagged(rng):
     stars = make_stars(rng, WCS, SHAPE, 60, bright=60000)
     n, r = pair(rng, stars)

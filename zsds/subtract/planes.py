@@ -116,7 +116,7 @@ def away_from_changes(
     away = both.copy()
     for i, j in np.ndindex(*count):
         part = (slice(*edges[0][i : i + 2]), slice(*edges[1][j : j + 2]))
-        middle, width = median_and_width(smooth[part][::3, ::3])
+        middle, width = median_and_width(smooth[part][::3, ::3][both[part][::3, ::3]])
         changed = np.abs(smooth[part] - np.float32(middle)) > CHANGE_SIGMA * width
         away[part] &= ~_grown(changed)
     return away
