@@ -41,13 +41,31 @@ def test_normal_operator_is_symmetric_and_matches_its_parts():
     weight = rng.random((n, size, size)).astype(np.float32)
     dx, dy = rng.uniform(-0.5, 0.5, (2, n))
     image_first, image_second = first.copy(), second.copy()
-    apply_normal(image_first, weight, dx, dy, 2)
-    apply_normal(image_second, weight, dx, dy, 2)
+    nothing = np.zeros((n, 0, size, size), np.float32)
+    apply_normal(image_first, weight, nothing, dx, dy, 2)
+    apply_normal(image_second, weight, nothing, dx, dy, 2)
     assert np.vdot(second, image_first) == pytest.approx(np.vdot(image_second, first), rel=1e-4)
     stamps = np.array([plain_stamp(first[i], 2, dx[i], dy[i], size) for i in range(n)])
     back = np.zeros((n, side, side), np.float32)
     to_knots(stamps * weight, dx, dy, 2, back)
     assert np.allclose(back, image_first, atol=1e-4)
+
+
+def test_normal_operator_ignores_what_a_star_may_absorb():
+    rng = np.random.default_rng(4)
+    size, side = 9, 25
+    knots = rng.normal(size=(1, side, side)).astype(np.float32)
+    weight = rng.uniform(0.5, 2, (1, size, size)).astype(np.float32)
+    dx, dy = np.array([0.2]), np.array([-0.3])
+    shapes = np.array([plain_stamp(rng.normal(size=(side, side)), 2, 0.2, -0.3, size) for _ in range(2)])
+    gram = np.einsum("akl,bkl,kl->ab", shapes, shapes, weight[0])
+    free = np.tensordot(np.linalg.inv(np.linalg.cholesky(gram)), shapes, 1)[None].astype(np.float32)
+    stamp = plain_stamp(knots[0], 2, 0.2, -0.3, size)
+    absorbed = np.tensordot(np.einsum("akl,kl,kl->a", free[0], weight[0], stamp), free[0], 1)
+    expected = np.zeros((1, side, side), np.float32)
+    to_knots((weight[0] * (stamp - absorbed))[None], dx, dy, 2, expected)
+    apply_normal(knots, weight, free, dx, dy, 2)
+    assert np.allclose(knots, expected, atol=1e-4)
 
 
 def test_subtraction_leaves_nothing_of_drawn_stars():
@@ -59,9 +77,11 @@ def test_subtraction_leaves_nothing_of_drawn_stars():
     shape = (MODEL.coefficients, MODEL.geometry, MODEL.oversampling, MODEL.order, MODEL.size // 2)
     subtract_stars(residual, *shape, x, y, flux, np.full(3, 99))
     assert np.abs(residual).max() < 0.003 * 2e4 * PSF.at(0, 0).max()
-    stamps = np.empty((3, MODEL.size, MODEL.size))
+    stamps = np.empty((3, 3, MODEL.size, MODEL.size))
     draw_stamps(*shape, x, y, stamps)
-    assert np.allclose(stamps[0], MODEL.at(30.3, 20.2, 0.3, 0.2), atol=1e-6)
+    assert np.allclose(stamps[0, 0], MODEL.at(30.3, 20.2, 0.3, 0.2), atol=1e-6)
+    ahead, behind = (MODEL.at(30.3, 20.2, 0.3 + step, 0.2) for step in (0.01, -0.01))
+    assert np.allclose(stamps[0, 1], (ahead - behind) / 0.02, atol=1e-4)
 
 
 def test_blend_is_solved_like_one_large_least_squares_problem():

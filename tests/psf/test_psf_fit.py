@@ -50,6 +50,32 @@ def test_fitted_psf_is_the_true_one(fwhm, beta, growth, ratio):
     assert fit.model.at(200, 200).sum() == pytest.approx(1, abs=2e-3)
 
 
+class CoreWithWings:
+    """A narrow core on wide wings, far from any Moffat."""
+
+    size = 61
+
+    def __init__(self):
+        self.parts = MoffatPsf.of_fwhm(1.7, 30.0, 61), MoffatPsf.of_fwhm(5.0, 3.0, 61, ratio=0.8, theta=0.5)
+
+    def at(self, x, y, dx=0.0, dy=0.0):
+        core, wings = (part.at(x, y, dx, dy) for part in self.parts)
+        return 0.8 * core + 0.2 * wings
+
+
+def test_places_of_stars_and_psf_do_not_confirm_each_others_errors():
+    truth = CoreWithWings()
+    exposure, sources = prepared(star_field(truth, n_stars=300, seed=2))
+    model = fit_psf(exposure, sources).model
+    half, errors = model.size // 2, []
+    for dx in np.linspace(-0.45, 0.45, 7):
+        stamp = truth.at(200, 200, dx, 0.1)[30 - half : 31 + half, 30 - half : 31 + half]
+        ahead, behind = (model.at(200, 200, dx + step, 0.1) for step in (0.02, -0.02))
+        slope, own = (ahead - behind) / 0.04, model.at(200, 200, dx, 0.1)
+        errors.append(np.linalg.lstsq(np.stack([own.ravel(), slope.ravel()], 1), stamp.ravel())[0][1])
+    assert np.std(errors) < 0.004
+
+
 def test_few_stars_give_nearly_a_moffat_and_fewer_give_none():
     truth = VaryingMoffat(2.2, 3.0, 61)
     exposure, sources = prepared(star_field(truth, n_stars=14, seed=3, flux=(8000, 1e5), margin=20))

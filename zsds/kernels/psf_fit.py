@@ -60,8 +60,27 @@ def spline_stamp(knots, oversampling, dx, dy, stamp):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def apply_normal(knots, weight, dx, dy, oversampling):
-    """Replace each star's knots [n, K, K] by S' W S knots: to pixels, weighted [n, k, k], and back."""
+def project_out(stamp, weight, free):
+    """Take from a weighted stamp [k, k], in place, what the shapes `free` [m, k, k] explain of it.
+
+    The shapes are orthonormal under the weight: sum(weight * free_a * free_b) = 1 where a = b, else 0.
+    """
+    for m in range(free.shape[0]):
+        share = np.float32(0)
+        for i in range(stamp.shape[0]):
+            for j in range(stamp.shape[1]):
+                share += free[m, i, j] * stamp[i, j]
+        for i in range(stamp.shape[0]):
+            for j in range(stamp.shape[1]):
+                stamp[i, j] -= share * weight[i, j] * free[m, i, j]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def apply_normal(knots, weight, free, dx, dy, oversampling):
+    """Replace each star's knots [n, K, K] by S' P W S knots: to pixels, weighted [n, k, k], and back.
+
+    P takes away what each star's own parameters absorb: see `project_out` for `free` [n, m, k, k].
+    """
     n_stars, n, _ = knots.shape
     size = weight.shape[1]
     half = size // 2
@@ -70,7 +89,7 @@ def apply_normal(knots, weight, dx, dy, oversampling):
     ax, ay = np.empty(4, np.float32), np.empty(4, np.float32)
     slopes, bends = np.empty(4), np.empty(4)
     columns = np.empty((size, n), np.float32)
-    line = np.empty(size, np.float32)
+    stamp = np.empty((size, size), np.float32)
     for star in range(n_stars):
         fx, fy = int(np.floor(-oversampling * dx[star])), int(np.floor(-oversampling * dy[star]))
         _weights(-oversampling * dx[star] - fx, wx, slopes, bends)
@@ -87,16 +106,18 @@ def apply_normal(knots, weight, dx, dy, oversampling):
                     + ay[2] * knots[star, k + 2, p]
                     + ay[3] * knots[star, k + 3, p]
                 )
-        for i in range(size):
             for j in range(size):
                 p = startx + oversampling * j
                 value = ax[0] * columns[i, p] + ax[1] * columns[i, p + 1]
-                line[j] = weight[star, i, j] * (value + ax[2] * columns[i, p + 2] + ax[3] * columns[i, p + 3])
-            columns[i, :] = 0
+                value += ax[2] * columns[i, p + 2] + ax[3] * columns[i, p + 3]
+                stamp[i, j] = weight[star, i, j] * value
+        project_out(stamp, weight[star], free[star])
+        columns[:] = 0
+        for i in range(size):
             for j in range(size):
                 p = startx + oversampling * j
                 for q in range(4):
-                    columns[i, p + q] += ax[q] * line[j]
+                    columns[i, p + q] += ax[q] * stamp[i, j]
         knots[star] = 0
         for i in range(size):
             k = starty + oversampling * i
@@ -245,13 +266,18 @@ def subtract_stars(residual, coefficients, geometry, oversampling, order, half, 
 
 @njit(cache=True, nogil=True)
 def draw_stamps(coefficients, geometry, oversampling, order, half, x, y, stamps):
-    """Fill stamps [n, k, k] with the PSF of stars at (x, y), each about the pixel nearest to its star."""
+    """Fill stamps [n, m, k, k] with the PSF of stars at (x, y), each about the pixel nearest to its star.
+
+    m is 1, or 3 with the derivatives by the star's x and y.
+    """
     size = 2 * half + 1
-    shapes = np.empty((1, size, size))
-    work = np.empty((1, oversampling * 2 * half + 4, size))
+    count = stamps.shape[1]
+    shapes = np.empty((count, size, size))
+    work = np.empty((2, oversampling * 2 * half + 4, size))
+    level = 1 if count == 3 else 0
     for star in range(x.size):
-        _window(coefficients, geometry, oversampling, order, x[star], y[star], half, shapes, 0, work)
-        stamps[star] = shapes[0]
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], half, shapes, level, work)
+        stamps[star] = shapes
 
 
 @njit(cache=True, nogil=True)

@@ -110,7 +110,7 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
         pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
         used = _keep(pixels.chi, fitted.flux[star], settings)
         _check_count(int(used.sum()), len(sources), settings)
-        now = 0 if round_ == 0 else order
+        now = order
         model = solve(pixels.take(used), prior, model, now, settings.solver)
         places, flux = [fitted.x, fitted.y], fitted.flux
         sweeps = SweepSettings(max_sweeps=2)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from zsds.kernels.psf_fit import apply_normal, draw_stamps, to_knots
+from zsds.kernels.psf_fit import apply_normal, draw_stamps, project_out, to_knots
 from zsds.psf.model import PolynomialPsf, n_terms, terms
 
 log = logging.getLogger(__name__)
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 class SolverSettings:
     """How departures from the prior are found."""
 
-    prior_width: float = 0.3  # expected departure from the best Moffat, relative to its local maximum
+    prior_width: float = 0.2  # expected departure from the best Moffat, relative to its local maximum
     wings: float = 0.15  # expected departure of the wings, of the peak where r = FWHM, falling as r^(-11/3)
     variation: float = 0.3  # expected departure over the image, relative to that from the Moffat
     smoothness: float = 1.0  # weight of the prior that departures are smooth
-    max_steps: int = 30  # of conjugate gradients, each round
+    max_steps: int = 15  # of conjugate gradients, each round
     tolerance: float = 1e-3  # of the right-hand side's norm
 
 
@@ -81,20 +81,43 @@ class Prior:
 
 def model_stamps(model: PolynomialPsf, x: NDArray, y: NDArray) -> NDArray[np.float64]:
     """Stamps [n, k, k] of a model for stars at (x, y), each about the pixel nearest to its star."""
-    stamps = np.empty((x.size, model.size, model.size))
+    return _draw(model, x, y, 1)[:, 0]
+
+
+def _draw(model: PolynomialPsf, x: NDArray, y: NDArray, count: int) -> NDArray[np.float64]:
+    """The same [n, count, k, k], with a count of 3 also the derivatives by the star's x and y."""
+    stamps = np.empty((x.size, count, model.size, model.size))
     shape = (model.coefficients, model.geometry, model.oversampling, model.order, model.size // 2)
     draw_stamps(*shape, np.asarray(x, np.float64), np.asarray(y, np.float64), stamps)
     return stamps
 
 
+def _free_shapes(
+    model: PolynomialPsf, pixels: StarPixels, information: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Shapes [n, 2, k, k] that a change of place adds, orthonormal under the information [n, k, k]."""
+    shapes = _draw(model, pixels.x, pixels.y, 3)[:, 1:]
+    gram = np.einsum("sakl,sbkl,skl->sab", shapes, shapes, information, optimize=True)
+    size = np.trace(gram, axis1=1, axis2=2)
+    gram += (1e-6 * size + 1e-30)[:, None, None] * np.eye(2)
+    flat = np.linalg.solve(np.linalg.cholesky(gram), shapes.reshape(*shapes.shape[:2], -1))
+    return flat.reshape(shapes.shape).astype(np.float32)
+
+
 def solve(
     pixels: StarPixels, prior: Prior, model: PolynomialPsf, order: int, settings: SolverSettings
 ) -> PolynomialPsf:
-    """Most probable PSF given the pixels: conjugate gradients on the scaled normal equations."""
+    """Most probable PSF given the pixels: conjugate gradients on the scaled normal equations.
+
+    Places of the stars are free beside it: what a change of them explains of a star's pixels says nothing
+    about the PSF. With places held, PSF and places would confirm each other's errors, the more so
+    the fewer pixels a star covers.
+    """
     x0, y0, x_scale, y_scale = model.geometry
     basis = terms((pixels.x - x0) / x_scale, (pixels.y - y0) / y_scale, order).astype(np.float32)
     n, count, side = n_terms(order), pixels.flux.size, prior.knots.shape[0]
     information = (pixels.weight * pixels.flux[:, None, None] ** 2).astype(np.float32)
+    free = _free_shapes(model, pixels, information)
     width = np.repeat(prior.width[None].astype(np.float32), n, axis=0)
     width[1:] *= settings.variation
 
@@ -103,13 +126,13 @@ def solve(
 
     def normal(z: NDArray[np.float32]) -> NDArray[np.float32]:
         knots = (basis @ (width * z).reshape(n, -1)).reshape(count, side, side)
-        apply_normal(knots, information, pixels.dx, pixels.dy, model.oversampling)
+        apply_normal(knots, information, free, pixels.dx, pixels.dy, model.oversampling)
         return data_term(knots) + z + np.float32(prior.smoothness) * _bending(z)
 
     own = prior.stamps(model, pixels)
-    target_pixels = (
-        pixels.weight * pixels.flux[:, None, None] * (pixels.data - pixels.flux[:, None, None] * own)
-    )
+    target_pixels = information * (pixels.data / pixels.flux[:, None, None] - own).astype(np.float32)
+    for star in range(count):
+        project_out(target_pixels[star], information[star], free[star])
     knots = np.zeros((count, side, side), np.float32)
     to_knots(target_pixels, pixels.dx, pixels.dy, model.oversampling, knots)
     target = data_term(knots)
