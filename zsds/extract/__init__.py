@@ -6,7 +6,14 @@ from zsds.extract.background import (
     measure_background,
     subtract_background,
 )
-from zsds.extract.detection import ExtractSettings, detect_sources, measure_fwhm, stellar_size
+from zsds.extract.detection import (
+    ExtractSettings,
+    detect_hidden,
+    detect_sources,
+    measure_fwhm,
+    share_with_neighbours,
+    stellar_size,
+)
 from zsds.extract.noise import SkyNoise, measure_sky_noise, unusable_pixels
 
 __all__ = [
@@ -14,10 +21,12 @@ __all__ = [
     "BackgroundSettings",
     "ExtractSettings",
     "SkyNoise",
+    "detect_hidden",
     "detect_sources",
     "measure_background",
     "measure_fwhm",
     "measure_sky_noise",
+    "share_with_neighbours",
     "stellar_size",
     "subtract_background",
     "unusable_pixels",

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import sep
-from astropy.table import Table
+from astropy.table import Table, vstack
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
@@ -73,6 +74,51 @@ def detect_sources(
         raise UnusableData("too few sources", numbers)
     log.info("%d sources, filter of %.2f px", len(found), fwhm)
     return _table(found, exposure, background, noise, fwhm, settings)
+
+
+def detect_hidden(
+    left: Exposure, background: Background, known: Table, fwhm: float, settings: ExtractSettings | None = None
+) -> Table:
+    """The sources known, and after them those that appear once the known are subtracted.
+
+    Parameters
+    ----------
+    left : Exposure
+        Without sky and known sources; its variance says how well they are subtracted.
+    background : Background
+        The sky that was subtracted.
+    known : Table
+        ``sources``.
+    fwhm : float
+        Of the PSF, pixels. What is nearer than this to a known source is its residual.
+    settings : ExtractSettings
+
+    Returns
+    -------
+    Table
+        ``sources``; the new ones are marked as parts of blends (``extraction_flags`` 1).
+    """
+    settings = settings or ExtractSettings()
+    hidden = unusable_pixels(left)
+    noise = np.sqrt(np.where(hidden, 1, left.variance))
+    found = _extract(left.data, noise, hidden, _gaussian(fwhm), settings)
+    if len(found) == 0 or len(known) == 0:
+        return known
+    places, others = (np.column_stack([table["x"], table["y"]]) for table in (known, found))
+    found = found[cKDTree(places).query(others)[0] > fwhm]
+    new = _table(found, left, background, noise, fwhm, settings)
+    new["id"] += len(known)
+    new["extraction_flags"] |= 1
+    log.info("%d sources that others hid", len(new))
+    return vstack([known, new], metadata_conflicts="silent")
+
+
+def share_with_neighbours(sources: Table, radius: float) -> float:
+    """Share of sources that have another within a radius in pixels; 0 for fewer than two."""
+    if len(sources) < 2:
+        return 0.0
+    places = np.column_stack([sources["x"], sources["y"]])
+    return float(np.mean(cKDTree(places).query(places, k=2)[0][:, 1] < radius))
 
 
 def measure_fwhm(data: NDArray[np.float32], noise: NDArray[np.float32], hidden: NDArray[np.bool_]) -> float:

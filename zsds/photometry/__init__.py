@@ -9,7 +9,7 @@ from zsds.photometry.apertures import (
     psf_growth,
 )
 from zsds.photometry.star_flat import StarFlat, StarFlatSettings, fit_star_flat
-from zsds.photometry.stars import StarSettings, fit_stars
+from zsds.photometry.stars import StarSettings, fit_stars, without_stars
 from zsds.photometry.zero_point import ZeroPointSettings, fit_zero_point, limiting_magnitude
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "measure_apertures",
     "measure_growth",
     "psf_growth",
+    "without_stars",
 ]

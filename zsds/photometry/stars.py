@@ -1,7 +1,7 @@
 """PSF-fit photometry of all sources of an image."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import sep
@@ -19,6 +19,7 @@ from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
 
 log = logging.getLogger(__name__)
 
+MODEL_ERROR = 0.02  # of the light of subtracted stars
 NOWHERE = -1e6  # pixels; stands in for a position that is no number
 
 
@@ -75,6 +76,23 @@ def fit_stars(
     stars["sky"][:] = sky[row, column]
     log.info("fitted %d stars, median chi %.2f", len(stars), np.median(stars["chi"]))
     return stars
+
+
+def without_stars(
+    exposure: Exposure, psf: PsfModel, sources: Table, settings: SweepSettings | None = None
+) -> Exposure:
+    """The exposure with all sources fitted and subtracted.
+
+    Its variance is that of sky and subtracted light, with `MODEL_ERROR` of that light for what the PSF
+    gets wrong; 0 where the exposure is not usable.
+    """
+    noise = measure_sky_noise(exposure)
+    model = PolynomialPsf.from_model(psf, exposure.shape)
+    x, y = (np.asarray(sources[name], dtype=np.float64) for name in "xy")
+    residual = fit_all(exposure.data, noise, model, x, y, settings or SweepSettings(max_sweeps=3)).residual
+    light = np.maximum(exposure.data - residual, 0)
+    variance = noise.variance + np.float32(noise.slope) * light + (np.float32(MODEL_ERROR) * light) ** 2
+    return replace(exposure, data=residual, variance=np.where(noise.variance > 0, variance, np.float32(0)))
 
 
 def _residual_sky(residual: NDArray[np.float32], noise: SkyNoise, mesh: int) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ class MeasureSettings:
     cosmic_rays: CosmicRaySettings = field(default_factory=CosmicRaySettings)
     psf: PsfSettings = field(default_factory=PsfSettings)
     stars: StarSettings = field(default_factory=StarSettings)
+    crowded_share: float = 0.12  # of sources with another within 3 FWHM; beyond it hidden ones are sought
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,28 @@ def measure(exposure: Exposure, settings: MeasureSettings) -> Measured:
     sources = extract.detect_sources(marked, background, settings.extract)
     if exposure.psf is None:
         psf_fit = psf.fit_psf(flat, sources, settings.psf)
-        flat = replace(flat, psf=psf_fit.model)
     else:
         psf_fit = psf.given_psf(exposure.psf, exposure.shape)
+    if extract.share_with_neighbours(sources, 3 * psf_fit.fwhm) > settings.crowded_share:
+        sources = _with_hidden(flat, background, sources, psf_fit, settings)
+        if exposure.psf is None:
+            psf_fit = psf.fit_psf(flat, sources, settings.psf)
+    flat = replace(flat, psf=exposure.psf or psf_fit.model)
     stars = photometry.fit_stars(flat, psf_fit.model, sources, settings.stars)
     apertures = photometry.measure_apertures(flat, stars)
     return Measured(_with_sources(flat, stars), background, sources, stars, apertures, psf_fit)
+
+
+def _with_hidden(
+    flat: Exposure,
+    background: extract.Background,
+    sources: Table,
+    psf_fit: psf.PsfFit,
+    settings: MeasureSettings,
+) -> Table:
+    """The sources and those that show on the image without them."""
+    left = photometry.without_stars(flat, psf_fit.model, sources)
+    return extract.detect_hidden(left, background, sources, psf_fit.fwhm, settings.extract)
 
 
 def _with_sources(exposure: Exposure, stars: Table) -> Exposure:

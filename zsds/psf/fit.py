@@ -105,13 +105,12 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     flux = None
     used = np.ones(star.size, bool)
     sweeps = SweepSettings(max_sweeps=3)
-    for round_ in range(settings.iterations):
+    for _ in range(settings.iterations):
         fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
         pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
         used = _keep(pixels.chi, fitted.flux[star], settings)
         _check_count(int(used.sum()), len(sources), settings)
-        now = order
-        model = solve(pixels.take(used), prior, model, now, settings.solver)
+        model = solve(pixels.take(used), prior, model, order, settings.solver)
         places, flux = [fitted.x, fitted.y], fitted.flux
         sweeps = SweepSettings(max_sweeps=2)
     fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)

@@ -1,0 +1,42 @@
+"""Measurements on one image."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+from star_fields import VaryingMoffat, star_field
+
+from zsds.pipeline.measure import MeasureSettings, measure
+
+TRUTH = VaryingMoffat(2.2, 3.0, 61)
+
+
+def test_stars_hidden_beside_others_are_found_in_crowds():
+    field = star_field(TRUTH, n_stars=700, flux=(800, 2e5), seed=6)
+    settings = MeasureSettings()
+    once = measure(field.exposure, replace(settings, crowded_share=1.0))
+    twice = measure(field.exposure, settings)
+    assert len(twice.sources) > 1.1 * len(once.sources)
+    assert list(twice.sources["id"]) == list(range(len(twice.sources)))
+    new = twice.sources[len(once.sources) :]
+    there = cKDTree(np.column_stack([field.x, field.y]))
+    distance, _ = there.query(np.column_stack([new["x"], new["y"]]))
+    assert np.mean(distance < 1) > 0.8  # the others are blends of two that stay unresolved
+    true = TRUTH.at(200, 200)[30 - 7 : 30 + 8, 30 - 7 : 30 + 8].sum()
+    light = _light(twice.psf_fit.model, 7)
+    assert light == pytest.approx(true, abs=0.001)
+
+
+def _light(model, half):
+    middle = model.size // 2
+    cut = slice(middle - half, middle + half + 1)
+    return model.at(200, 200)[cut, cut].sum()
+
+
+def test_sources_that_stand_apart_are_sought_once():
+    field = star_field(TRUTH, n_stars=60, flux=(5000, 2e5), seed=7, margin=10)
+    settings = MeasureSettings()
+    assert len(measure(field.exposure, settings).sources) == len(
+        measure(field.exposure, replace(settings, crowded_share=1.0)).sources
+    )
