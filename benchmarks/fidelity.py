@@ -16,6 +16,7 @@ import numpy as np
 import typer
 
 from benchmarks.changes import Injected, change_rows, completeness_rows, find_injected
+from benchmarks.comparison import beside_peers
 from benchmarks.machine import describe, machine_facts
 from benchmarks.rows import Row, format_table, markdown, pull_rows
 from benchmarks.skies import FULL_FRAME, FULL_SKIES, SKIES, Frame, Processed, SkyCase, process
@@ -39,7 +40,7 @@ def measure_sky(case: SkyCase, frame: Frame) -> SkyRows:
     except UnusableData as error:
         logging.getLogger(__name__).warning("%s: %s", case.name, error)
         return SkyRows([_processed(case, 0.0)], [], None)
-    rows = [_processed(case, 1.0), *star_rows(done.science)]
+    rows = [_processed(case, 1.0), *beside_peers(star_rows(done.science), done.science)]
     if done.difference is None:
         return SkyRows(rows, zero_point_pulls(done), None)
     return SkyRows(rows + change_rows(done), zero_point_pulls(done), (done, find_injected(done)))

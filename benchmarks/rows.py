@@ -29,6 +29,10 @@ class Row:
         The goal: value within them.
     n : int
         Stars, pixels, transients, ... behind the value.
+    peer : float or None
+        What a public program reaches on the same pixels in the same run.
+    peer_name : str
+        Which.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Row:
     low: float | None = None
     high: float | None = None
     n: int = 0
+    peer: float | None = None
+    peer_name: str = ""
 
     @property
     def passed(self) -> bool | None:
@@ -61,7 +67,7 @@ class Row:
 
     def plain(self) -> dict[str, Any]:
         """For JSON: numbers that are not finite become null."""
-        values = {**asdict(self), "goal": self.goal or None, "peer": None, "passed": self.passed}
+        values = {**asdict(self), "goal": self.goal or None, "passed": self.passed}
         return {
             name: None if isinstance(value, float) and not np.isfinite(value) else value
             for name, value in values.items()
@@ -71,15 +77,22 @@ class Row:
 def format_table(rows: Iterable[Row]) -> str:
     """The rows as text, grouped by name."""
     rows = sorted(rows, key=lambda row: row.name)
-    lines = [f"{'measure':<50}{'sky':<12}{'value':>10}{'+-':>9}{'bound':>9}  {'goal':<14}{'n':>8}  met"]
+    lines = [
+        f"{'measure':<50}{'sky':<12}{'value':>10}{'+-':>9}{'bound':>9}{'peer':>9}  {'goal':<14}{'n':>8}  met"
+    ]
     lines += [_line(row) for row in rows]
     judged = [row.passed for row in rows if row.passed is not None]
     lines.append(f"{sum(judged)} of {len(judged)} goals met")
+    peers = sorted({f"{row.name}: {row.peer_name}" for row in rows if row.peer is not None})
+    lines += [f"peer of {peer}" for peer in peers]
     return "\n".join(lines)
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table: a line for each name, a column for each sky; missed goals are bold."""
+    """The rows as a Markdown table: a line for each name, a column for each sky.
+
+    Missed goals are bold; a peer's value stands behind ours in brackets.
+    """
     skies = list(dict.fromkeys(row.sky for row in rows))
     lines = [f"| measure | goal | {' | '.join(skies)} |", "|---" * (len(skies) + 2) + "|"]
     for name in sorted({row.name for row in rows}):
@@ -91,15 +104,16 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def _cell(row: Row) -> str:
-    text = f"{row.value:.3g}"
-    return f"**{text}**" if row.passed is False else text
+    text = f"**{row.value:.3g}**" if row.passed is False else f"{row.value:.3g}"
+    return text if row.peer is None else f"{text} ({row.peer:.3g})"
 
 
 def _line(row: Row) -> str:
     met = {None: "", True: "yes", False: "NO"}[row.passed]
     bound = "" if row.bound is None else f"{row.bound:.3g}"
     error = f"{row.error:.3g}" if row.error else ""
-    numbers = f"{row.value:>10.4g}{error:>9}{bound:>9}"
+    peer = "" if row.peer is None else f"{row.peer:.3g}"
+    numbers = f"{row.value:>10.4g}{error:>9}{bound:>9}{peer:>9}"
     return f"{row.name:<50}{row.sky:<12}{numbers}  {row.goal:<14}{row.n:>8}  {met}"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from zsds.core.camera_file import load_camera
@@ -92,6 +93,7 @@ class Calibrated:
     case: SkyCase
     simulated: SimulatedQuadrant
     result: ScienceResult
+    sky: ReferenceSky
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,12 @@ def process(case: SkyCase, frame: Frame) -> Processed:
     """
     truth = epochs(frame.n_epochs + 1, frame.shape, case.seed, epoch_settings(case, frame))
     rng = np.random.default_rng([case.seed, 1])
-    sky = ReferenceSky(gaia_catalog(truth.sky, rng), ps1_catalog(truth.sky, rng))
-    *references, science = [Calibrated(case, one, calibrate_blind(one, sky)) for one in truth.quadrants]
+    gaia = gaia_catalog(truth.sky, rng)
+    calibrated = []
+    for one in truth.quadrants:  # PS1's errors anew for each, or all zero points of a sky would err alike
+        sky = ReferenceSky(gaia, ps1_catalog(truth.sky, rng))
+        calibrated.append(Calibrated(case, one, calibrate_blind(one, sky), sky))
+    *references, science = calibrated
     difference = _subtract(references, science) if references else None
     return Processed(case, truth, science, tuple(references), difference)
 
@@ -163,8 +169,14 @@ def calibrate_blind(simulated: SimulatedQuadrant, sky: ReferenceSky) -> ScienceR
     """Calibrate an exposure from its pixels and its nominal pointing alone."""
     exposure = blind(simulated.exposure)
     info = exposure.info
-    guess = frame_wcs(exposure.shape, info.ra, info.dec)
-    return calibrate(exposure, guess, load_camera("demo").bands[info.id.band], sky, ScienceSettings())
+    return calibrate(
+        exposure, nominal_wcs(exposure), load_camera("demo").bands[info.id.band], sky, ScienceSettings()
+    )
+
+
+def nominal_wcs(exposure: Exposure) -> WCS:
+    """Coordinates that the telescope's pointing says."""
+    return frame_wcs(exposure.shape, exposure.info.ra, exposure.info.dec)
 
 
 def blind(exposure: Exposure) -> Exposure:

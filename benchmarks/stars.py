@@ -29,9 +29,10 @@ class TrueStars:
 def star_rows(one: Calibrated) -> list[Row]:
     """All rows about stars of one sky."""
     pairs = true_stars(one)
+    ra, dec = one.result.exposure.wcs.all_pix2world(pairs.stars["x"], pairs.stars["y"], 0)
     return [
-        *psf_rows(one),
-        *astrometry_rows(one, pairs),
+        *psf_rows(one, one.result.exposure.psf),
+        *astrometry_rows(one, pairs.truth, ra, dec),
         *photometry_rows(one, pairs),
         *zero_point_rows(one),
     ]
@@ -58,14 +59,14 @@ def _alone(truth: Table, reach: float) -> NDArray[np.bool_]:
     return alone
 
 
-def psf_rows(one: Calibrated, n: int = 100) -> list[Row]:
+def psf_rows(one: Calibrated, model: PsfModel, n: int = 100) -> list[Row]:
     """Model against truth, without noise, at random places and sub-pixel phases."""
     ny, nx = one.result.exposure.shape
     rng = np.random.default_rng(5)
     places = zip(
         rng.uniform(10, nx - 10, n), rng.uniform(10, ny - 10, n), rng.uniform(-0.5, 0.5, (n, 2)), strict=True
     )
-    true, model = one.simulated.exposure.psf, one.result.exposure.psf
+    true = one.simulated.exposure.psf
     left = np.array([_left_over(true, model, (x, y), shift, one.case.fwhm) for x, y, shift in places])
     core, aperture = 100 * np.percentile(left, 95, axis=0)
     name = one.case.name
@@ -98,14 +99,14 @@ def _middle(stamp: NDArray[np.float32], half: int) -> NDArray[np.float64]:
     return stamp[cut, cut].astype(np.float64)
 
 
-def astrometry_rows(one: Calibrated, pairs: TrueStars) -> list[Row]:
+def astrometry_rows(
+    one: Calibrated, truth: Table, ra: NDArray[np.float64], dec: NDArray[np.float64]
+) -> list[Row]:
     """Positions against truth, per axis: bright ones in mas, faint ones over two limits.
 
     The first limit is FWHM / (2.355 S/N) and 8 mas in quadrature, the second has the Cramer-Rao bound of the
     true PSF and noise instead; sky noise puts the bound sqrt(2) above the first for a Gaussian PSF.
     """
-    truth = pairs.truth
-    ra, dec = one.result.exposure.wcs.all_pix2world(pairs.stars["x"], pairs.stars["y"], 0)
     off = 1000 * 3600 * np.stack(_offsets(truth, ra, dec))
     snr = np.asarray(truth["snr"])
     bound = 1000 * SCALE_ARCSEC * np.stack(position_bounds(one, truth))
@@ -170,7 +171,7 @@ def _spread(name: str, one: Calibrated, off: NDArray[np.float64], bound: float, 
 
 def photometry_rows(one: Calibrated, pairs: TrueStars) -> list[Row]:
     """PSF fluxes and apertures against truth; pulls by the ideal signal-to-noise ratio."""
-    flux, true = np.asarray(pairs.stars["flux"]), np.asarray(pairs.truth["flux"])
+    flux, true = np.asarray(pairs.stars["flux"]), light_in_stamp(one) * np.asarray(pairs.truth["flux"])
     snr, sky = np.asarray(pairs.truth["snr"]), one.case.name
     pulls = (flux - true) / np.asarray(pairs.stars["flux_err"])
     rows = []
@@ -186,7 +187,8 @@ def photometry_rows(one: Calibrated, pairs: TrueStars) -> list[Row]:
 
 def _bright_rows(one: Calibrated, pairs: TrueStars, bright: NDArray[np.bool_]) -> list[Row]:
     truth, n, sky = pairs.truth[bright], int(bright.sum()), one.case.name
-    off = -2500 * np.log10(np.asarray(pairs.stars["flux"])[bright] / np.asarray(truth["flux"]))
+    true = light_in_stamp(one) * np.asarray(truth["flux"])
+    off = -2500 * np.log10(np.asarray(pairs.stars["flux"])[bright] / true)
     expected = np.asarray(truth["flux"]) * _enclosed(one, truth)
     aperture = -2500 * np.log10(np.maximum(np.asarray(pairs.apertures["flux_14"])[bright] / expected, 1e-3))
     bound = float(np.median(1085.7 / np.asarray(truth["snr"])))
@@ -218,6 +220,22 @@ def _bright_rows(one: Calibrated, pairs: TrueStars, bright: NDArray[np.bool_]) -
     ]
 
 
+def light_in_stamp(one: Calibrated) -> float:
+    """Share of a star's light that the model's stamp holds, which is what its fluxes mean by all light."""
+    true, size = one.simulated.exposure.psf, one.result.exposure.psf.size
+    ny, nx = one.result.exposure.shape
+    stamp = true.at(nx / 2, ny / 2).astype(np.float64)
+    offset = np.arange(true.size) - true.size // 2
+    radius = np.hypot(offset[:, None], offset[None, :]) / (size / 2)
+    taper = np.cos(np.pi / 2 * np.clip((radius - 0.85) / 0.15, 0, 1)) ** 2  # as the model ends
+    return float((stamp * taper).sum())
+
+
+def true_zero_point(one: Calibrated) -> float:
+    """Zero point, mag, of fluxes that are the light in the model's stamp."""
+    return one.simulated.exposure.zero_point.value + 2.5 * float(np.log10(light_in_stamp(one)))
+
+
 def _enclosed(one: Calibrated, truth: Table) -> NDArray[np.float64]:
     """Part of a star's flux that truly falls into the largest aperture."""
     psf = one.simulated.exposure.psf
@@ -236,7 +254,7 @@ def zero_point_rows(one: Calibrated) -> list[Row]:
     """Zero point and colour term of the science exposure."""
     found, true = one.result.exposure.zero_point, one.simulated.exposure.zero_point
     sky, n = one.case.name, found.n_stars
-    off, colour = 1000 * (found.value - true.value), 1000 * (found.colour_coeff - true.colour_coeff)
+    off, colour = 1000 * (found.value - true_zero_point(one)), 1000 * (found.colour_coeff - true.colour_coeff)
     return [
         Row("zero point, mmag", sky, off, 1000 * found.err, 0, -2, 2, n),
         Row("colour term, mmag/mag", sky, colour, 1000 * found.colour_err, 0, -5, 5, n),
@@ -246,14 +264,14 @@ def zero_point_rows(one: Calibrated) -> list[Row]:
 def zero_point_pulls(done: Processed) -> list[tuple[float, float, float]]:
     """Pulls of the zero points of all epochs, of those of its own PSF fluxes, and of the colour terms.
 
-    The second takes the PSF's flux scale, measured on bright stars of known flux, off the zero point: what is
-    left is the error of the fit to the catalog.
+    The second takes the scale of the PSF fluxes, measured on bright stars of known flux, off the zero point:
+    what is left is the error of the fit to the catalog.
     """
     pulls = []
     for one in (*done.references, done.science):
         found, true = one.result.exposure.zero_point, one.simulated.exposure.zero_point
         scale, error = flux_scale(one)
-        off = found.value - true.value
+        off = found.value - true_zero_point(one)
         own = (off + scale) / np.hypot(found.err, error)
         colour = (found.colour_coeff - true.colour_coeff) / found.colour_err
         pulls.append((off / found.err, own, colour))
@@ -266,5 +284,6 @@ def flux_scale(one: Calibrated) -> tuple[float, float]:
     bright = np.asarray(pairs.truth["snr"]) > 60
     if bright.sum() < 5:
         return float("nan"), float("nan")
-    short = -2.5 * np.log10(np.asarray(pairs.stars["flux"])[bright] / np.asarray(pairs.truth["flux"])[bright])
+    true = light_in_stamp(one) * np.asarray(pairs.truth["flux"])[bright]
+    short = -2.5 * np.log10(np.asarray(pairs.stars["flux"])[bright] / true)
     return float(np.median(short)), 1.25 * width(short) / float(np.sqrt(bright.sum()))

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from scipy.ndimage import spline_filter
 
 from benchmarks import quadrant, speed
 from benchmarks.changes import depth_loss
+from benchmarks.comparison import beside
 from benchmarks.fidelity import measure_sky, pooled_rows
+from benchmarks.peers import PsfexModel
 from benchmarks.rows import Row, format_table, markdown, pull_rows
 from benchmarks.skies import SKIES, Frame
 from benchmarks.steps import BUDGET_S, PARTS
@@ -92,7 +95,8 @@ def _burn(seconds):
         pass
 
 
-def test_fidelity_judges_a_sky():
+def test_fidelity_judges_a_sky(monkeypatch):
+    monkeypatch.setattr("benchmarks.comparison.is_present", lambda *_: False)  # no test needs the peers
     sky = replace(SKIES[1], stars=16000)
     result = measure_sky(sky, Frame((330, 350), n_epochs=3, n_transients=25))
     names = {row.name: row for row in result.rows}
@@ -128,13 +132,33 @@ def test_pulls_of_normal_numbers_pass_and_of_wide_ones_fail():
 
 
 def test_markdown_has_a_column_for_each_sky_and_marks_missed_goals():
-    rows = [Row("a", "s", 1.0, high=2.0), Row("a", "t", 3.0, high=2.0), Row("b", "t", 0.5)]
+    rows = [Row("a", "s", 1.0, high=2.0), Row("a", "t", 3.0, high=2.0, peer=4.0), Row("b", "t", 0.5)]
     assert markdown(rows).splitlines() == [
         "| measure | goal | s | t |",
         "|---|---|---|---|",
-        "| a | <= 2 | 1 | **3** |",
+        "| a | <= 2 | 1 | **3** (4) |",
         "| b |  |  | 0.5 |",
     ]
+
+
+def test_peers_stand_beside_rows_of_the_same_name():
+    theirs = [Row("a", "s", 5.0), Row("time", "s", 1.0, peer=9.0, peer_name="P, defaults")]
+    ours, other, time_row = beside([Row("a", "s", 1.0), Row("b", "s", 2.0)], theirs, "P")
+    assert (ours.value, ours.peer, ours.peer_name) == (1.0, 5.0, "P")
+    assert other.peer is None
+    assert time_row.plain()["peer"] == 9.0
+
+
+def test_psf_of_psfex_is_drawn_as_its_image_says():
+    fine = 0.5
+    offset = (np.arange(41) - 20) * fine
+    core = np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / 1.2**2) / (2 * np.pi * 1.2**2)
+    planes = np.array([spline_filter(core, order=3, mode="constant")])
+    stamp = PsfexModel(planes, (0, 0), (1, 1), 0, fine, 31, 0.0).at(50, 60, 0.3, -0.2)
+    assert stamp.sum() == pytest.approx(1, abs=1e-3)
+    columns = np.arange(31) - 15
+    assert (stamp.sum(axis=0) * columns).sum() == pytest.approx(0.3, abs=1e-3)
+    assert (stamp.sum(axis=1) * columns).sum() == pytest.approx(-0.2, abs=1e-3)
 
 
 @pytest.mark.parametrize("lost", [0.0, 0.2])
