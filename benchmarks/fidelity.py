@@ -14,13 +14,14 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from benchmarks.changes import Injected, change_rows, completeness_rows, find_injected
 from benchmarks.comparison import beside_peers
 from benchmarks.machine import describe, machine_facts
 from benchmarks.rows import Row, format_table, markdown, pull_rows
 from benchmarks.skies import FULL_FRAME, FULL_SKIES, SKIES, Frame, Processed, SkyCase, process
-from benchmarks.stars import star_rows, zero_point_pulls
+from benchmarks.stars import all_flux_pulls, flux_rows, star_rows, zero_point_pulls
 from zsds.core.errors import UnusableData
 
 
@@ -30,6 +31,7 @@ class SkyRows:
 
     rows: list[Row]
     pulls: list[tuple[float, float, float]]
+    stars: NDArray[np.float64]
     part: tuple[Processed, Injected] | None
 
 
@@ -39,11 +41,12 @@ def measure_sky(case: SkyCase, frame: Frame) -> SkyRows:
         done = process(case, frame)
     except UnusableData as error:
         logging.getLogger(__name__).warning("%s: %s", case.name, error)
-        return SkyRows([_processed(case, 0.0)], [], None)
+        return SkyRows([_processed(case, 0.0)], [], np.empty((0, 2)), None)
     rows = [_processed(case, 1.0), *beside_peers(star_rows(done.science), done.science)]
+    pooled = zero_point_pulls(done), all_flux_pulls(done)
     if done.difference is None:
-        return SkyRows(rows, zero_point_pulls(done), None)
-    return SkyRows(rows + change_rows(done), zero_point_pulls(done), (done, find_injected(done)))
+        return SkyRows(rows, *pooled, None)
+    return SkyRows(rows + change_rows(done), *pooled, (done, find_injected(done)))
 
 
 def _processed(case: SkyCase, value: float) -> Row:
@@ -51,10 +54,11 @@ def _processed(case: SkyCase, value: float) -> Row:
 
 
 def pooled_rows(results: list[SkyRows]) -> list[Row]:
-    """Rows that need all skies: pulls of zero points, depth."""
+    """Rows that need all skies: pulls of zero points and of star fluxes of all epochs, depth."""
     pulls = np.array(list(chain.from_iterable(one.pulls for one in results))).reshape(-1, 3)
     parts = [one.part for one in results if one.part is not None]
     rows = [
+        *flux_rows("all", np.concatenate([one.stars for one in results])),
         *pull_rows("zero point", "all", pulls[:, 0], (0.1, 0.1)),
         *pull_rows("zero point of PSF fluxes", "all", pulls[np.isfinite(pulls[:, 1]), 1], (0.1, 0.1)),
         *pull_rows("colour term", "all", pulls[:, 2], (0.1, 0.1)),

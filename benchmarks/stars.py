@@ -171,18 +171,32 @@ def _spread(name: str, one: Calibrated, off: NDArray[np.float64], bound: float, 
 
 def photometry_rows(one: Calibrated, pairs: TrueStars) -> list[Row]:
     """PSF fluxes and apertures against truth; pulls by the ideal signal-to-noise ratio."""
-    flux, true = np.asarray(pairs.stars["flux"]), light_in_stamp(one) * np.asarray(pairs.truth["flux"])
-    snr, sky = np.asarray(pairs.truth["snr"]), one.case.name
-    pulls = (flux - true) / np.asarray(pairs.stars["flux_err"])
-    rows = []
-    for low, high in ((10, 30), (30, 100), (100, 1e9)):
-        chosen = (snr >= low) & (snr < high)
-        label = f"star flux, S/N {low}-{high}" if high < 1e9 else f"star flux, S/N > {low}"
-        rows += pull_rows(label, sky, pulls[chosen], (0.02, 0.05))
-    bright = snr > BRIGHT_SNR
+    rows = flux_rows(one.case.name, flux_pulls(one, pairs))
+    bright = np.asarray(pairs.truth["snr"]) > BRIGHT_SNR
     if bright.sum() > 5:
         rows += _bright_rows(one, pairs, bright)
     return rows
+
+
+def flux_pulls(one: Calibrated, pairs: TrueStars) -> NDArray[np.float64]:
+    """Pull and ideal S/N [n, 2] of each star."""
+    flux, true = np.asarray(pairs.stars["flux"]), light_in_stamp(one) * np.asarray(pairs.truth["flux"])
+    return np.column_stack([(flux - true) / pairs.stars["flux_err"], pairs.truth["snr"]])
+
+
+def flux_rows(sky: str, pulls: NDArray[np.float64]) -> list[Row]:
+    """Pulls of star fluxes by S/N."""
+    rows = []
+    for low, high in ((10, 30), (30, 100), (100, np.inf)):
+        chosen = (pulls[:, 1] >= low) & (pulls[:, 1] < high)
+        label = f"star flux, S/N {low}-{high}" if np.isfinite(high) else f"star flux, S/N > {low}"
+        rows += pull_rows(label, sky, pulls[chosen, 0], (0.02, 0.05))
+    return rows
+
+
+def all_flux_pulls(done: Processed) -> NDArray[np.float64]:
+    """The same of all epochs of a sky, one below the other."""
+    return np.concatenate([flux_pulls(one, true_stars(one)) for one in (*done.references, done.science)])
 
 
 def _bright_rows(one: Calibrated, pairs: TrueStars, bright: NDArray[np.bool_]) -> list[Row]:
