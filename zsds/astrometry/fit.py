@@ -9,7 +9,9 @@ from zsds.astrometry.polynomial import PlanePolynomial, fit_order, n_terms
 from zsds.astrometry.settings import AstrometrySettings
 
 Points = NDArray[np.float64]
-MEDIAN_CHI2_2D = 2 * np.log(2)  # median of chi-squared with two degrees of freedom
+LARGEST_SQUARE = (
+    3.0  # of a star's squared offset, in units of its expectation, when the common error is found
+)
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,21 @@ def _clipped_fit(
 
 
 def common_error(squares: Points, errors: Points) -> float:
-    """Error per axis to add to each ``errors`` so that the median of squares / variance is right, arcsec."""
+    """Most probable error per axis beside each ``errors``, arcsec, given squared offsets of both axes.
+
+    Precise stars decide: those whose own errors are larger say little. The squares of single stars count no
+    more than `LARGEST_SQUARE` times their expectation, so outliers do not widen it.
+    """
+    expected = 1 - np.exp(-LARGEST_SQUARE)
+
+    def excess(jitter: float) -> float:
+        variance = errors**2 + jitter**2
+        return float(np.sum((np.minimum(squares / (2 * variance), LARGEST_SQUARE) - expected) / variance))
+
     low, high = 0.0, float(np.sqrt(np.median(squares))) + 1e-6
-    if np.median(squares / errors**2) <= MEDIAN_CHI2_2D:
+    if excess(low) <= 0:
         return 0.0
     for _ in range(30):
         middle = (low + high) / 2
-        if np.median(squares / (errors**2 + middle**2)) > MEDIAN_CHI2_2D:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
     return high
