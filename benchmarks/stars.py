@@ -82,12 +82,13 @@ def _left_over(
     """Absolute residuals summed in the core, and the sum in the aperture, after fitting flux and place."""
     half = min(true.size, model.size) // 2
     star = _middle(true.at(*place, *shift), half)
-    stamp = _middle(model.at(*place, *shift), half)
-    gradient_y, gradient_x = np.gradient(stamp)
+    stamp, *slopes = (
+        _middle(part, half) for part in (model.at(*place, *shift), *psf_slopes(model, *place, *shift))
+    )
     rows, cols = np.mgrid[-half : half + 1, -half : half + 1]
     radius = np.hypot(cols - shift[0], rows - shift[1])
     fitted = radius < 2 * fwhm
-    columns = np.stack([stamp, gradient_x, gradient_y])
+    columns = np.stack([stamp, *slopes])
     answer = np.linalg.lstsq(columns[:, fitted].T, star[fitted], rcond=None)[0]
     residual = star - np.tensordot(answer, columns, 1)
     return float(np.abs(residual[radius < fwhm]).sum()), float(abs(residual[radius < APERTURE_PX].sum()))
@@ -132,16 +133,21 @@ def position_bounds(one: Calibrated, truth: Table) -> tuple[NDArray[np.float64],
     for row in truth:
         x, y = float(row["x"]), float(row["y"])
         dx, dy = x - round(x), y - round(y)
-        step = 0.05
-        slopes = (
-            exposure.psf.at(x, y, dx + step, dy) - exposure.psf.at(x, y, dx - step, dy),
-            exposure.psf.at(x, y, dx, dy + step) - exposure.psf.at(x, y, dx, dy - step),
-        )
-        parts = [overlap(exposure.variance, slope / (2 * step), x, y) for slope in slopes]
+        parts = [overlap(exposure.variance, slope, x, y) for slope in psf_slopes(exposure.psf, x, y, dx, dy)]
         information = [float((part.astype(np.float64) ** 2 / v).sum()) for v, part in parts]
         bounds.append(1 / (float(row["flux"]) * np.sqrt(information)))
     x_bound, y_bound = np.array(bounds).reshape(-1, 2).T
     return x_bound, y_bound
+
+
+def psf_slopes(
+    psf: PsfModel, x: float, y: float, dx: float, dy: float, step: float = 0.05
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Derivatives of a stamp by the star's x and y."""
+    return (
+        (psf.at(x, y, dx + step, dy) - psf.at(x, y, dx - step, dy)) / (2 * step),
+        (psf.at(x, y, dx, dy + step) - psf.at(x, y, dx, dy - step)) / (2 * step),
+    )
 
 
 def overlap(

@@ -19,8 +19,8 @@ class SolverSettings:
 
     prior_width: float = 0.2  # expected departure from the best Moffat, relative to its local maximum
     wings: float = 0.15  # expected departure of the wings, of the peak where r = FWHM, falling as r^(-11/3)
-    variation: float = 0.3  # expected departure over the image, relative to that from the Moffat
-    smoothness: float = 1.0  # weight of the prior that departures are smooth
+    variation: float = 0.6  # expected departure over the image, relative to that from the Moffat
+    smoothness: float = 2.0  # weight of the prior that departures are smooth
     max_steps: int = 15  # of conjugate gradients, each round
     tolerance: float = 1e-3  # of the right-hand side's norm
 
