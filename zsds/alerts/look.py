@@ -184,6 +184,7 @@ def _draw_light_curve(axes: Axes, points: Sequence[AlertPoint]) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("days from this detection")
     axes.set_ylabel("difference magnitude")
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, ncols=2)
 
