@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from benchmarks.rows import Row, pull_rows, width
 from benchmarks.skies import Processed, matched
-from benchmarks.stars import overlap
+from benchmarks.stars import light_in_stamp, overlap
 from zsds.core.flags import is_defect
 from zsds.sim import SimulatedQuadrant
 
@@ -28,7 +28,7 @@ class Injected:
     Parameters
     ----------
     x, y, flux : ndarray of float64
-        Pixels; electrons of the science exposure, negative for faded ones.
+        Pixels; electrons of the science exposure in the stamp of the PSF model, negative for faded ones.
     snr : ndarray of float64
         Ideal signal-to-noise ratio: true PSFs and true noise of the science exposure and of all epochs of
         the reference, positions and flux scales known.
@@ -68,8 +68,8 @@ def find_injected(done: Processed) -> Injected:
     inside = (x > EDGE_PX) & (x < nx - EDGE_PX) & (y > EDGE_PX) & (y < ny - EDGE_PX)
     table, x, y = table[inside], x[inside], y[inside]
     sign = np.where(table["form"] == "faded", -1.0, 1.0)
-    flux = sign * true_flux(simulated, table)
-    snr = np.abs(flux) / ideal_errors(done, table)
+    light = true_flux(simulated, table)
+    flux, snr = sign * light_in_stamp(done.science) * light, light / ideal_errors(done, table)
     row = _found(done.difference.candidates, x, y, sign > 0)
     alone = cKDTree(np.transpose([x, y])).query(np.transpose([x, y]), k=2)[0][:, 1] > EDGE_PX
     return Injected(x, y, flux, snr, np.asarray(table["host"]), row, alone)
@@ -190,12 +190,14 @@ def flux_rows(done: Processed, injected: Injected) -> list[Row]:
         label = f"transients S/N {low}-{high}, flux" if high < 1e9 else f"transients S/N > {low}, flux"
         good = np.isfinite(pulls) & (np.abs(pulls) < 6)
         if good.sum() >= 8:
-            rows.append(_bias(f"{label} bias, %", name, flux[good], injected.flux[chosen][good], err[good]))
+            rows.append(
+                bias_row(f"{label} bias, %", name, flux[good], injected.flux[chosen][good], err[good])
+            )
             rows += pull_rows(label, name, pulls[np.isfinite(pulls)], (0.05, 0.03))
     return rows
 
 
-def _bias(label: str, sky: str, flux: np.ndarray, true: np.ndarray, err: np.ndarray) -> Row:
+def bias_row(label: str, sky: str, flux: np.ndarray, true: np.ndarray, err: np.ndarray) -> Row:
     """Slope of measured against true flux, less 1."""
     weight = float((true**2 / err**2).sum())
     bias = 100 * (float((flux * true / err**2).sum()) / weight - 1)

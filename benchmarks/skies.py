@@ -107,14 +107,17 @@ class Processed:
     science : Calibrated
         The last epoch.
     references : tuple of Calibrated
+    template : Exposure or None
+        The reference on the pixels of the science exposure; None where the sky has one epoch.
     difference : DifferenceResult or None
-        None where the sky has one epoch.
+        The same.
     """
 
     case: SkyCase
     truth: Epochs
     science: Calibrated
     references: tuple[Calibrated, ...]
+    template: Exposure | None
     difference: DifferenceResult | None
 
 
@@ -134,16 +137,15 @@ def process(case: SkyCase, frame: Frame) -> Processed:
         sky = ReferenceSky(gaia, ps1_catalog(truth.sky, rng))
         calibrated.append(Calibrated(case, one, calibrate_blind(one, sky), sky))
     *references, science = calibrated
-    difference = _subtract(references, science) if references else None
-    return Processed(case, truth, science, tuple(references), difference)
+    template, difference = _subtract(references, science) if references else (None, None)
+    return Processed(case, truth, science, tuple(references), template, difference)
 
 
-def _subtract(references: list[Calibrated], science: Calibrated) -> DifferenceResult:
+def _subtract(references: list[Calibrated], science: Calibrated) -> tuple[Exposure, DifferenceResult]:
     exposure = science.result.exposure
     template = _template([one.result.exposure for one in references], exposure)
-    return make_difference(
-        exposure, template, Settings().difference, science.result.measured.stars, reference_id=1
-    )
+    stars = science.result.measured.stars
+    return template, make_difference(exposure, template, Settings().difference, stars, reference_id=1)
 
 
 def epoch_settings(case: SkyCase, frame: Frame) -> EpochSettings:
