@@ -1,4 +1,4 @@
-"""Stars of known flux added to a calibrated science exposure, subtracted again: many more changes than the sky has."""
+"""Stars of known flux added to a calibrated science exposure, which is subtracted again."""
 
 from dataclasses import replace
 

@@ -12,11 +12,12 @@ from scipy.stats import norm
 from benchmarks.rows import Row, pull_rows, width
 from benchmarks.skies import Processed, matched
 from benchmarks.stars import light_in_stamp, overlap
-from zsds.core.flags import is_defect
+from zsds.core.flags import Mask, is_defect
 from zsds.sim import SimulatedQuadrant
 
 RADIUS_PX = 1.5  # a candidate this near to a transient is that transient
 EDGE_PX = 12
+RAY_PX = 4  # the light of a ray spreads in the difference
 TILES = 4
 PEAKS_PER_MPX = 1.7  # beyond 5 sigma, both signs, in Gaussian noise smoothed to FWHM 2 px
 
@@ -35,6 +36,8 @@ class Injected:
     host : ndarray of str
     row : ndarray of int
         Candidate of the right sign nearby, else -1.
+    is_alert : ndarray of bool
+        That candidate is an alert.
     alone : ndarray of bool
         No other transient is near: two on one galaxy would be taken for each other.
     """
@@ -45,17 +48,17 @@ class Injected:
     snr: NDArray[np.float64]
     host: NDArray[np.str_]
     row: NDArray[np.int64]
+    is_alert: NDArray[np.bool_]
     alone: NDArray[np.bool_]
 
 
-def change_rows(done: Processed) -> list[Row]:
+def change_rows(done: Processed, injected: Injected) -> list[Row]:
     """All rows about the difference of one sky."""
-    injected = find_injected(done)
     return [
         *score_rows(done, injected),
         *star_score_rows(done, injected),
         *flux_rows(done, injected),
-        *completeness_rows(done.case.name, [(done, injected)]),
+        *completeness_rows(done.case.name, [injected]),
         *false_rows(done, injected),
     ]
 
@@ -70,9 +73,11 @@ def find_injected(done: Processed) -> Injected:
     sign = np.where(table["form"] == "faded", -1.0, 1.0)
     light = true_flux(simulated, table)
     flux, snr = sign * light_in_stamp(done.science) * light, light / ideal_errors(done, table)
-    row = _found(done.difference.candidates, x, y, sign > 0)
+    found = done.difference.candidates
+    row = _found(found, x, y, sign > 0)
+    is_alert = (row >= 0) & np.append(found["is_alert"], False).astype(bool)[row]
     alone = cKDTree(np.transpose([x, y])).query(np.transpose([x, y]), k=2)[0][:, 1] > EDGE_PX
-    return Injected(x, y, flux, snr, np.asarray(table["host"]), row, alone)
+    return Injected(x, y, flux, snr, np.asarray(table["host"]), row, is_alert, alone)
 
 
 def true_flux(simulated: SimulatedQuadrant, table: Table) -> NDArray[np.float64]:
@@ -122,18 +127,21 @@ def _found(
     return row
 
 
+def empty_sky(done: Processed, injected: Injected) -> NDArray[np.bool_]:
+    """Pixels where the truth holds no light, no transient or cosmic ray is near, and the score is known."""
+    true, score = done.truth.science.exposure, done.difference.difference.score
+    variance = true.variance
+    sky = variance.min()  # of the expected light: pixels without any source
+    dark = (variance < 1.003 * sky) & ~is_defect(done.science.result.exposure.mask) & np.isfinite(score)
+    dark &= ~maximum_filter(true.mask & np.uint32(Mask.COSMIC_RAY) > 0, 2 * RAY_PX + 1)
+    for x, y in zip(injected.x.astype(int), injected.y.astype(int), strict=True):
+        dark[max(0, y - EDGE_PX) : y + EDGE_PX + 1, max(0, x - EDGE_PX) : x + EDGE_PX + 1] = False
+    return dark
+
+
 def score_rows(done: Processed, injected: Injected) -> list[Row]:
     """Mean and width of the score where the truth holds no light, whole and in the worst of the tiles."""
-    simulated, score = done.truth.science, done.difference.difference.score
-    exposure = simulated.exposure
-    sky = exposure.variance.min()  # of the expected light: pixels without any source
-    dark = (
-        (exposure.variance < 1.003 * sky) & ~is_defect(done.science.result.exposure.mask) & np.isfinite(score)
-    )
-    for x, y in zip(injected.x, injected.y, strict=True):
-        dark[
-            max(0, int(y) - EDGE_PX) : int(y) + EDGE_PX + 1, max(0, int(x) - EDGE_PX) : int(x) + EDGE_PX + 1
-        ] = False
+    score, dark = done.difference.difference.score, empty_sky(done, injected)
     ny, nx = score.shape
     tiles = [
         score[rows, cols][dark[rows, cols]]
@@ -204,12 +212,12 @@ def bias_row(label: str, sky: str, flux: np.ndarray, true: np.ndarray, err: np.n
     return Row(label, sky, bias, 100 / np.sqrt(weight), 0, -0.5, 0.5, len(flux))
 
 
-def completeness_rows(sky: str, parts: list[tuple[Processed, Injected]]) -> list[Row]:
+def completeness_rows(sky: str, parts: list[Injected]) -> list[Row]:
     """Depth of candidates against the ideal one, on empty sky and on galaxies; alerts at S/N 8 and more."""
-    snr = np.concatenate([injected.snr[injected.alone] for _, injected in parts])
-    host = np.concatenate([injected.host[injected.alone] for _, injected in parts])
-    seen = np.concatenate([(injected.row >= 0)[injected.alone] for _, injected in parts])
-    alert = np.concatenate([_alerts(done, injected)[injected.alone] for done, injected in parts])
+    snr = np.concatenate([part.snr[part.alone] for part in parts])
+    host = np.concatenate([part.host[part.alone] for part in parts])
+    seen = np.concatenate([(part.row >= 0)[part.alone] for part in parts])
+    alert = np.concatenate([part.is_alert[part.alone] for part in parts])
     rows = []
     for label, chosen, goal in (("sky", host == "empty", 0.05), ("galaxies", host != "empty", 0.15)):
         if chosen.sum() > 50:
@@ -220,11 +228,6 @@ def completeness_rows(sky: str, parts: list[tuple[Processed, Injected]]) -> list
     share, n = float(alert[good].mean()), int(good.sum())
     error = np.sqrt(max(share * (1 - share), 0.005) / n)
     return [*rows, Row("transients S/N >= 8 that are alerts, fraction", sky, share, error, 1, low=0.95, n=n)]
-
-
-def _alerts(done: Processed, injected: Injected) -> NDArray[np.bool_]:
-    is_alert = np.asarray(done.difference.candidates["is_alert"])
-    return (injected.row >= 0) & is_alert[injected.row] if len(is_alert) else injected.row >= 0
 
 
 def depth_loss(snr: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[float, float]:

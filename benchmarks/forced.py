@@ -1,4 +1,4 @@
-"""Rows about fluxes forced at positions that are known: transients, galaxies and stars that did not change, sky."""
+"""Rows about fluxes forced at known positions: transients, and what did not change."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +39,11 @@ class ForcedFluxes:
     err: NDArray[np.float64]
     true: NDArray[np.float64]
 
+    @property
+    def pulls(self) -> NDArray[np.float64]:
+        """(Measured - true) / error."""
+        return (self.flux - self.true) / self.err
+
 
 def force(done: Processed, injected: Injected) -> dict[str, ForcedFluxes]:
     """Force fluxes at the true coordinates of all that is or is not on a sky."""
@@ -66,8 +71,7 @@ def forced_rows(sky: str, parts: Sequence[dict[str, ForcedFluxes]]) -> list[Row]
     rows = []
     for kind in KINDS:
         whole = _joined([part[kind] for part in parts])
-        pulls = (whole.flux - whole.true) / whole.err
-        rows += pull_rows(f"forced flux, {kind}", sky, pulls, GOALS)
+        rows += pull_rows(f"forced flux, {kind}", sky, whole.pulls, GOALS)
         strong = np.abs(whole.true) > STRONG * whole.err
         if strong.sum() >= 8:
             flux, true, err = whole.flux[strong], whole.true[strong], whole.err[strong]

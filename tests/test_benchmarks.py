@@ -12,8 +12,9 @@ from scipy.ndimage import spline_filter
 from benchmarks import quadrant, speed
 from benchmarks.changes import depth_loss
 from benchmarks.comparison import beside
-from benchmarks.fidelity import measure_sky, pooled_rows
+from benchmarks.fidelity import measure_sky, pooled_rows, samples
 from benchmarks.peers import PsfexModel
+from benchmarks.plots import plot_samples
 from benchmarks.rows import Row, format_table, markdown, pull_rows
 from benchmarks.skies import SKIES, Frame
 from benchmarks.steps import BUDGET_S, PARTS
@@ -95,7 +96,7 @@ def _burn(seconds):
         pass
 
 
-def test_fidelity_judges_a_sky(monkeypatch):
+def test_fidelity_judges_a_sky(monkeypatch, tmp_path):
     monkeypatch.setattr("benchmarks.comparison.is_present", lambda *_: False)  # no test needs the peers
     sky = replace(SKIES[1], stars=16000)
     result = measure_sky(sky, Frame((330, 350), n_epochs=3, n_transients=25))
@@ -103,11 +104,15 @@ def test_fidelity_judges_a_sky(monkeypatch):
     assert names["sky processed to the end"].passed
     assert names["score on empty sky, width"].value == pytest.approx(1, abs=0.15)
     assert names["zero point, mmag"].value == pytest.approx(0, abs=60)
-    assert len(result.pulls) == 4
+    assert len(result.zero_points) == 4
+    assert names["forced flux, no source, pull width"].value == pytest.approx(1, abs=0.2)
+    assert names["forced flux, added stars, pull mean"].passed
     rows = result.rows + pooled_rows([result])
     plain = json.loads(json.dumps([row.plain() for row in rows], allow_nan=False))
     assert {"name", "sky", "value", "bound", "goal", "peer", "passed"} <= set(plain[0])
     assert "goals met" in format_table(rows)
+    plot_samples(samples([result]), tmp_path / "fidelity.png")
+    assert (tmp_path / "fidelity.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
