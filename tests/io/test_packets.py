@@ -186,11 +186,41 @@ def test_other_avro_and_missing_files_are_refused(tmp_path):
         io_packets.read_packet(tmp_path / "absent.avro")
 
 
-def test_failed_write_leaves_nothing(tmp_path):
-    broken = AlertPacket({**packet().record, "candidate": {"jd": 1.0}}, "4.02")
-    with pytest.raises(ValueError, match=r"1001 does not follow its schema.*fid"):
+@pytest.mark.parametrize("change", [{"fid": None}, {"fid": "r"}, {"magpsf": "bright"}, {"candid": 2**80}])
+def test_a_record_that_breaks_its_schema_leaves_no_file(tmp_path, change):
+    record = packet().record
+    broken = AlertPacket({**record, "candidate": {**record["candidate"], **change}}, "4.02")
+    with pytest.raises(ValueError, match="1001 does not follow its schema"):
         io_packets.write_packets(tmp_path, [broken])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_field_is_named():
+    record = packet().record
+    for name in ("fid", "drb"):
+        lacking = {key: value for key, value in record["candidate"].items() if key != name}
+        with pytest.raises(ValueError, match=f"1001 does not follow its schema.*{name}"):
+            io_packets.encode_packet(AlertPacket({**record, "candidate": lacking}, "4.02"))
+
+
+KINDS = {"int": 1, "long": 2**40, "float": 0.5, "double": 0.1, "string": "0"}
+FORCED = {field.name: None if field.nullable else KINDS[field.kind] for field in record_fields("fp_hist")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"prv_candidates": None, "cutoutTemplate": None},
+        {"prv_candidates": [], "fp_hists": []},
+        {"fp_hists": [FORCED, FORCED | {"forcediffimflux": -3.5}]},
+    ],
+)
+def test_bytes_are_those_of_fastavro_alone(change):
+    made = AlertPacket({**packet().record, **change}, "4.02")
+    alone = io.BytesIO()
+    fastavro.schemaless_writer(alone, fastavro.parse_schema(alert_schema()), made.record, strict=True)
+    assert io_packets.encode_schemaless(made) == alone.getvalue()
 
 
 def test_packets_of_an_earlier_run_make_room(tmp_path):

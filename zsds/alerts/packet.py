@@ -39,6 +39,7 @@ MATCHES = frozenset(  # fields of a source near the candidate
         *(f"s{band}mag{rank}" for band in "griz" for rank in "123"),
     ]
 )
+_REQUIRED = object()
 _PYTHON = {"int": int, "long": int, "float": float, "double": float, "string": str}
 
 
@@ -296,24 +297,35 @@ def _counted(rows: Sequence[Mapping[str, Any]], jd: float) -> Past:
 
 
 def _project(row: Mapping[str, Any], record: str) -> dict[str, Any]:
-    """Only the record's fields, as plain Python values; missing becomes null or its stand-in.
+    """Only the record's fields, as plain Python values; missing becomes null or its stand-in."""
+    out: dict[str, Any] = {}
+    value_of = row.get
+    for name, kind, stand_in in _shapes(record):
+        value = value_of(name)
+        if value is not None and value == value:  # noqa: PLR0124 - not a NaN
+            out[name] = value if type(value) is kind else kind(value)
+        elif stand_in is _REQUIRED:
+            raise ValueError(f"a packet needs a value for {name}")
+        else:
+            out[name] = stand_in
+    return out
+
+
+@cache
+def _shapes(record: str) -> tuple[tuple[str, type, Any], ...]:
+    """Name, Python type and stand-in for a missing value of each field of a record.
 
     ZTF's candidates never have a null where nothing lies nearby, its history rows always: readers rely on it.
     """
-    out: dict[str, Any] = {}
+    shapes = []
     for field in record_fields(record):
-        value = row.get(field.name)
-        if value is not None and value == value:  # noqa: PLR0124 - not a NaN
-            out[field.name] = _PYTHON[field.kind](value)
-        elif field.name in MATCHES and (record == "candidate" or not field.nullable):
-            out[field.name] = NO_MATCH[field.kind]
-        elif field.nullable:
-            out[field.name] = None
-        elif field.name in ("rbversion", "drbversion"):
-            out[field.name] = NO_CLASSIFIER
-        else:
-            raise ValueError(f"a packet needs a value for {field.name}")
-    return out
+        stand_in: Any = None if field.nullable else _REQUIRED
+        if field.name in MATCHES and (record == "candidate" or not field.nullable):
+            stand_in = NO_MATCH[field.kind]
+        elif field.name in ("rbversion", "drbversion") and not field.nullable:
+            stand_in = NO_CLASSIFIER
+        shapes.append((field.name, _PYTHON[field.kind], stand_in))
+    return tuple(shapes)
 
 
 def _cutouts(stamps: Stamps | None, candidate: Mapping[str, Any]) -> dict[str, Any]:

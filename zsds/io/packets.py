@@ -3,19 +3,19 @@
 import gzip
 import hashlib
 import io
-import struct
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import fastavro
 
-from zsds.core.alert_schema import alert_schema, schema_text
+from zsds.core.alert_schema import schema_text
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
+from zsds.io.avro import encode_long, encode_record
 from zsds.io.files import write_bytes, written_whole
 
 PUBLIC_PROGRAM = 1
@@ -34,11 +34,6 @@ def _container_head(version: str) -> tuple[bytes, bytes]:
     return MAGIC + head.getvalue() + mark, mark
 
 
-@cache
-def _parsed(version: str) -> Any:
-    return fastavro.parse_schema(alert_schema(version))
-
-
 def encode_schemaless(packet: AlertPacket) -> bytes:
     """Bare Avro record, for readers that know the schema already.
 
@@ -47,25 +42,14 @@ def encode_schemaless(packet: AlertPacket) -> bytes:
     ValueError
         If a field is missing, or null or of a type where the schema forbids it.
     """
-    body = io.BytesIO()
-    try:
-        fastavro.schemaless_writer(body, _parsed(packet.schema_version), packet.record, strict=True)
-    except (KeyError, TypeError, AttributeError, ValueError, struct.error, OverflowError) as error:
-        raise ValueError(f"packet {packet.candid} does not follow its schema: {error!r}") from error
-    return body.getvalue()
+    return encode_record(packet.record, packet.schema_version)
 
 
 def encode_packet(packet: AlertPacket) -> bytes:
     """Avro container of one record with its schema: a file, or a message of the stream."""
     head, mark = _container_head(packet.schema_version)
     body = encode_schemaless(packet)
-    return b"".join((head, _long(1), _long(len(body)), body, mark))
-
-
-def _long(value: int) -> bytes:
-    encoded = io.BytesIO()
-    fastavro.schemaless_writer(encoded, "long", value)
-    return encoded.getvalue()
+    return b"".join((head, encode_long(1), encode_long(len(body)), body, mark))
 
 
 def packet_name(packet: AlertPacket) -> str:
