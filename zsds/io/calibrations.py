@@ -28,7 +28,7 @@ def save_calibration(products: Products, identifier: CalibrationId, calibration:
 
 
 def load_calibration(products: Products, identifier: CalibrationId) -> Calibration:
-    """Read back what `save_calibration` wrote.
+    """Read back what `save_calibration` wrote, but for the masks of bias and flat: the bad pixels hold both.
 
     Raises
     ------
@@ -42,10 +42,11 @@ def load_calibration(products: Products, identifier: CalibrationId) -> Calibrati
     if read_header(bias_files.image).get("CALVERS") != version:
         problem = "is not of the version of the flat beside it"
         raise BadInput(str(bias_files.image), problem, "make the calibration again")
-    flat = read_exposure(flat_files)
+    bad_pixels = read_mask(products.path("bad_pixels", identifier))
+    flat = read_exposure(flat_files, bad_pixels)
     return Calibration(
-        bias=read_exposure(bias_files),
+        bias=read_exposure(bias_files, bad_pixels),
         flat=replace(flat, info=replace(flat.info, gain=float(header.get(GAIN_CARD, 1.0)))),
-        bad_pixels=read_mask(products.path("bad_pixels", identifier)),
+        bad_pixels=bad_pixels,
         version=version,
     )

@@ -101,8 +101,14 @@ def write_exposure(path: Path | ImageSet, exposure: Exposure, cards: Cards | Non
     return files
 
 
-def read_exposure(path: Path | ImageSet) -> Exposure:
+def read_exposure(path: Path | ImageSet, mask: NDArray[np.uint32] | None = None) -> Exposure:
     """Read back what `write_exposure` wrote.
+
+    Parameters
+    ----------
+    path : pathlib.Path or ImageSet
+    mask : ndarray of uint32 [ny, nx], optional
+        Stands in for the mask file, which is then not read.
 
     Raises
     ------
@@ -113,7 +119,7 @@ def read_exposure(path: Path | ImageSet) -> Exposure:
     data, header = read_image(files.image)
     info = read_info(header, str(files.image))
     sigma, _ = read_image(files.uncertainty)
-    mask = read_mask(files.mask)
+    mask = read_mask(files.mask) if mask is None else mask
     for name, plane, file in (("uncertainty", sigma, files.uncertainty), ("mask", mask, files.mask)):
         if plane.shape != data.shape:
             raise BadInput(

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 from zsds import alerts, astrometry, candidates, subtract
 from zsds.candidates import CandidateSettings
@@ -16,7 +15,9 @@ from zsds.core.flags import DEFECTS
 from zsds.core.robust import central_width
 from zsds.subtract import SubtractSettings
 
-EMPTY_SKY = 0.3  # a pixel is empty where the smoothed template is below this part of the sky noise
+EMPTY_SKY = 0.3  # sky is empty where the mean of the template is below this part of the sky noise
+BLOCK = 8  # pixels a side of the squares whose mean that is
+SAMPLE = 3  # every so many rows and columns suffice for a median
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,14 @@ def make_difference(
         if science.zero_point
         else float("nan"),
         _metrics(difference, found, score),
-        np.histogram(score, SCORE_EDGES)[0].astype(np.int64),
+        count_scores(score),
     )
+
+
+def count_scores(score: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Pixels in each of the bins of `SCORE_EDGES`, which are of one width."""
+    ends = float(SCORE_EDGES[0]), float(SCORE_EDGES[-1])
+    return np.histogram(score, len(SCORE_EDGES) - 1, ends)[0].astype(np.int64)
 
 
 def scaled_template(template: Exposure, flux_scale: float) -> Exposure:
@@ -123,14 +130,18 @@ def scaled_template(template: Exposure, flux_scale: float) -> Exposure:
 
 
 def empty_sky(science: Exposure, template: Exposure) -> NDArray[np.bool_]:
-    """Pixels without defects and without a source in the template.
+    """Pixels without defects where the template holds no source, by its means in squares of `BLOCK`.
 
     The science image's own brightness is not looked at: that would cut the noise it is to judge.
     """
-    clean = ((science.mask | template.mask) & np.uint32(DEFECTS)) == 0
-    noise = np.sqrt(np.median(science.variance[clean])) if clean.any() else np.float32(0)
-    smooth: NDArray[np.float32] = uniform_filter(np.nan_to_num(template.data), 7)
-    empty: NDArray[np.bool_] = clean & (np.abs(smooth) < EMPTY_SKY * noise)
+    clean: NDArray[np.bool_] = ((science.mask | template.mask) & np.uint32(DEFECTS)) == 0
+    few = np.s_[::SAMPLE, ::SAMPLE]
+    noise = np.sqrt(np.median(science.variance[few][clean[few]])) if clean[few].any() else np.float32(0)
+    starts = [np.arange(0, n, BLOCK) for n in clean.shape]
+    sums = np.add.reduceat(np.nan_to_num(template.data), starts[1], axis=1)
+    means = np.add.reduceat(sums, starts[0], axis=0) / np.float32(BLOCK**2)
+    dark = np.repeat(np.abs(means) < EMPTY_SKY * noise, BLOCK, axis=1)[:, : clean.shape[1]]
+    empty: NDArray[np.bool_] = clean & np.repeat(dark, BLOCK, axis=0)[: clean.shape[0]]
     return empty
 
 
@@ -164,7 +175,7 @@ def _metrics(difference: Difference, found: Table, score: NDArray[np.float32]) -
     return {
         **difference.metrics,  # its score is that before normalising; what follows is the score as published
         "score_mean": float(score[middle].mean(dtype=np.float64)) if middle.any() else float("nan"),
-        "score_width": central_width(score),
+        "score_width": central_width(score[:: SAMPLE**2]),
         "flux_scale": difference.flux_scale,
         "registration_px": float(np.hypot(difference.registration.dx_rms, difference.registration.dy_rms)),
         "n_candidates": len(found),
