@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from zsds.astrometry.fit import common_error
+from zsds.astrometry.fit import common_error, fit_best_order
+from zsds.astrometry.settings import AstrometrySettings
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.02])
@@ -14,3 +15,19 @@ def test_common_error_is_what_the_precise_stars_say(jitter):
     squares = np.sum(rng.normal(0, np.hypot(wider * errors, jitter), (2, 1000)) ** 2, axis=0)
     squares[::100] = 1.0  # wrong matches
     assert common_error(squares, errors) == pytest.approx(jitter, abs=0.005)
+
+
+@pytest.mark.parametrize("shape", [(200, 10), (100, 3)])
+def test_a_blend_of_tiny_formal_error_does_not_draw_the_map_to_itself(shape):
+    n, n_bright = shape
+    rng = np.random.default_rng(9)
+    points = rng.uniform(-1500, 1500, (n, 2))
+    errors = np.concatenate([np.full(n_bright, 0.004), np.full(n - n_bright, 0.25)])
+    targets = points * 1.001 + 3e-10 * points**3 + errors[:, None] * rng.normal(size=(n, 2))
+    targets[0] += [0.3, -0.8]
+    fit = fit_best_order(points, targets, errors, 1500.0, AstrometrySettings())
+    grid = np.stack(np.meshgrid([-1500, 0, 1500], [-1500, 0, 1500]), axis=-1).reshape(-1, 2).astype(float)
+    off = np.hypot(*(fit.map(grid) - (grid * 1.001 + 3e-10 * grid**3)).T)
+    assert not fit.used[0]
+    assert fit.used[1:n_bright].all()
+    assert off.max() < 5 * 0.25 * np.sqrt(2 * 10 / n)

@@ -9,6 +9,7 @@ from zsds.astrometry.polynomial import PlanePolynomial, fit_order, n_terms
 from zsds.astrometry.settings import AstrometrySettings
 
 Points = NDArray[np.float64]
+MAX_ROUNDS = 8  # of fit and clipping
 LARGEST_SQUARE = (
     3.0  # of a star's squared offset, in units of its expectation, when the common error is found
 )
@@ -66,41 +67,51 @@ def fit_best_order(
     -------
     Fit
     """
+    pairs = _Pairs(points, targets, errors, scale, settings.clip_sigma)
+    everything = np.ones(len(points), dtype=bool)
     needed = [2 if k <= proven else settings.matches_per_term for k in range(settings.max_order + 1)]
     allowed = [k for k in range(1, settings.max_order + 1) if len(points) >= needed[k] * n_terms(k)]
     if not allowed:
-        return _clipped_fit(points, targets, errors, 0, scale, settings, None)
-    jitter = _clipped_fit(points, targets, errors, allowed[-1], scale, settings, None).jitter
-    fits = [_clipped_fit(points, targets, errors, order, scale, settings, jitter) for order in allowed]
+        return _clipped_fit(pairs, 0, everything)
+    richest = _clipped_fit(pairs, allowed[-1], everything)
+    fits = [_clipped_fit(pairs, order, richest.used, richest.jitter, fixed=True) for order in allowed]
     best = min(fits, key=lambda fit: fit.bic)
-    return _clipped_fit(points, targets, errors, best.order, scale, settings, None)
+    return _clipped_fit(pairs, best.order, richest.used, richest.jitter)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    points: Points
+    targets: Points
+    errors: Points
+    scale: float
+    clip_sigma: float
 
 
 def _clipped_fit(
-    points: Points,
-    targets: Points,
-    errors: Points,
-    order: int,
-    scale: float,
-    settings: AstrometrySettings,
-    jitter: float | None,
+    pairs: _Pairs, order: int, used: NDArray[np.bool_], level: float | None = None, fixed: bool = False
 ) -> Fit:
-    """Fit of one order (0: a similarity) with clipping; the jitter is found when not given."""
-    used = np.ones(len(points), dtype=bool)
-    level = jitter or 0.0
-    for _ in range(5):
-        sigma = np.hypot(errors, level)
-        chosen = fit_order(points[used], targets[used], 1 / sigma[used] ** 2, order, scale)
-        squares = ((targets - chosen(points)) ** 2).sum(axis=1)
+    """Fit of one order (0: a similarity), clipped, that starts from the stars ``used`` and the common error.
+
+    Without a ``level`` of that error all stars weigh alike at first: a blend of tiny formal error would draw
+    the map to itself, and widen the error of all others until it looks like the best of matches.
+    """
+    points, errors = pairs.points, pairs.errors
+    sigma = np.ones(len(points)) if level is None else np.hypot(errors, level)
+    for _ in range(MAX_ROUNDS):
+        chosen = fit_order(points[used], pairs.targets[used], 1 / sigma[used] ** 2, order, pairs.scale)
+        squares = ((pairs.targets - chosen(points)) ** 2).sum(axis=1)
         freedom = max(2 * used.sum() - 2 * max(n_terms(order), 2), 1) / (2 * used.sum())
-        if jitter is None:
+        before = level
+        if level is None or not fixed:
             level = common_error(squares[used] / freedom, errors[used])
-            sigma = np.hypot(errors, level)
-        kept = squares < (settings.clip_sigma * sigma) ** 2
-        if kept.sum() < max(3, n_terms(order)) or np.array_equal(kept, used):
+        sigma = np.hypot(errors, level)
+        kept = squares < (pairs.clip_sigma * sigma) ** 2
+        settled = before is not None and abs(level - before) <= 0.01 * before
+        if kept.sum() < max(3, n_terms(order)) or (settled and np.array_equal(kept, used)):
             break
         used = kept
-    limited = np.minimum(squares / sigma**2, settings.clip_sigma**2)
+    limited = np.minimum(squares / sigma**2, pairs.clip_sigma**2)
     bic = float(limited.sum() + 2 * n_terms(order) * np.log(2 * len(points)))
     return Fit(chosen, used, sigma, level, bic, order)
 
