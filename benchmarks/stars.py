@@ -14,6 +14,7 @@ from zsds.core.psf import PsfModel
 
 APERTURE_PX = 7.0  # radius of the largest aperture
 SCALE_ARCSEC = 1.01
+SKY_SHARE = 0.01  # sky variance over the flux of the stars that tell the scale of PSF fluxes, per pixel
 BRIGHT_SNR = 250  # noise of 4 mmag
 
 
@@ -249,6 +250,27 @@ def light_in_stamp(one: Calibrated) -> float:
     radius = np.hypot(offset[:, None], offset[None, :]) / (size / 2)
     taper = np.cos(np.pi / 2 * np.clip((radius - 0.85) / 0.15, 0, 1)) ** 2  # as the model ends
     return float((stamp * taper).sum())
+
+
+def psf_scale(one: Calibrated, n: int = 60) -> float:
+    """Mean flux, relative to the truth, that the PSF model's fit gives stars of the light in its stamp.
+
+    Without noise, for bright stars (weights of the model's own light) at random places.
+    """
+    ny, nx = one.result.exposure.shape
+    rng = np.random.default_rng(6)
+    model, true = one.result.exposure.psf, one.simulated.exposure.psf
+    half = min(true.size, model.size) // 2
+    scales = []
+    for x, y in rng.uniform(10, (nx - 10, ny - 10), (n, 2)):
+        shift = rng.uniform(-0.5, 0.5, 2)
+        star = _middle(true.at(x, y, *shift), half)
+        parts = (model.at(x, y, *shift), *psf_slopes(model, x, y, *shift))
+        columns = np.stack([_middle(part, half).ravel() for part in parts])
+        weight = 1 / (SKY_SHARE + np.maximum(columns[0], 0))
+        answer = np.linalg.solve((columns * weight) @ columns.T, (columns * weight) @ star.ravel())
+        scales.append(answer[0])
+    return float(np.mean(scales)) / light_in_stamp(one)
 
 
 def true_zero_point(one: Calibrated) -> float:

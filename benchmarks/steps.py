@@ -61,7 +61,7 @@ PARTS = (
         (
             ("catalogs", "zsds.runner.science:reference_sky"),
             ("astrometry", "zsds.astrometry:fit_astrometry"),
-            ("zero point", "zsds.pipeline.science:_zero_point"),
+            ("zero point", "zsds.pipeline.science:tie_to_catalog"),
         ),
     ),
     Part(

@@ -8,7 +8,14 @@ from zsds.photometry.apertures import (
     measure_growth,
     psf_growth,
 )
-from zsds.photometry.star_flat import StarFlat, StarFlatSettings, fit_star_flat
+from zsds.photometry.neighbours import neighbour_light
+from zsds.photometry.star_flat import (
+    Patchiness,
+    StarFlat,
+    StarFlatSettings,
+    fit_star_flat,
+    measure_patchiness,
+)
 from zsds.photometry.stars import StarSettings, fit_stars, without_stars
 from zsds.photometry.zero_point import ZeroPointSettings, fit_zero_point, limiting_magnitude
 
@@ -16,6 +23,7 @@ __all__ = [
     "DIAMETERS",
     "ApertureSettings",
     "GrowthCurve",
+    "Patchiness",
     "StarFlat",
     "StarFlatSettings",
     "StarSettings",
@@ -26,6 +34,8 @@ __all__ = [
     "limiting_magnitude",
     "measure_apertures",
     "measure_growth",
+    "measure_patchiness",
+    "neighbour_light",
     "psf_growth",
     "without_stars",
 ]

@@ -12,11 +12,12 @@ from zsds.core.robust import mad_width
 class StarFlatSettings:
     """How smooth the variation is taken to be."""
 
-    max_order: int = 3  # of the polynomial in position
+    max_order: int = 5  # of the polynomial in position
     stars_per_term: int = 15  # needed for each coefficient
     clip_sigma: float = 3.5  # calibrators farther from the surface are left out
     iterations: int = 6  # of fit and clipping at most
-    gain: float = 0.98  # error of left-out stars must fall below this share for a higher order
+    gain: float = 0.02  # squared error of left-out stars must fall by this share for a higher order,
+    chance: float = 12.0  # and by more than noise gives: this over the number of stars
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,31 @@ class StarFlat:
     def at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Magnitudes to add to those measured at (x, y) pixels."""
         return _basis(x, y, self.shape, self.order) @ self.coefficients
+
+    def factors_at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Factors of fluxes measured at (x, y) pixels."""
+        return 10 ** (
+            -0.4 * self.at(np.nan_to_num(np.asarray(x, float)), np.nan_to_num(np.asarray(y, float)))
+        )
+
+    @property
+    def factors(self) -> NDArray[np.float32]:
+        """Factor [ny, nx] of the flux in every pixel."""
+        ny, nx = self.shape
+        table = np.zeros((self.order + 1, self.order + 1))
+        for (row, column), value in zip(_powers(self.order), self.coefficients, strict=True):
+            table[column, row] = value
+        columns = np.polynomial.legendre.legvander(_scaled(np.arange(nx), nx), self.order).T
+        rows = np.polynomial.legendre.legvander(_scaled(np.arange(ny), ny), self.order)
+        exponent = (-0.4 * np.log(10) * rows @ table).astype(np.float32) @ columns.astype(np.float32)
+        return np.exp(exponent, out=exponent)
+
+    @property
+    def range(self) -> float:
+        """From the least to the largest correction on the image, mag."""
+        ny, nx = self.shape
+        x, y = np.meshgrid(np.linspace(0, nx - 1, 21), np.linspace(0, ny - 1, 21))
+        return float(np.ptp(self.at(x.ravel(), y.ravel())))
 
 
 def fit_star_flat(
@@ -87,19 +113,27 @@ def fit_star_flat(
         if residual.size < settings.stars_per_term * basis.shape[1]:
             break
         now = _left_out(basis, residual, weight, before)
-        if now < settings.gain * error:
+        if now < (1 - max(settings.gain, settings.chance / residual.size)) * error:
             error = now
             best = _fit(basis, residual, weight, order, shape, before, settings)
     return best
 
 
+def _powers(order: int) -> list[tuple[int, int]]:
+    """Orders in x and y of every term."""
+    return [(n - k, k) for n in range(order + 1) for k in range(n + 1)]
+
+
+def _scaled(pixels: ArrayLike, size: int) -> NDArray[np.float64]:
+    """From -1 to 1 over the image."""
+    return np.clip(2 * np.atleast_1d(np.asarray(pixels, float)) / max(size - 1, 1) - 1, -1, 1)
+
+
 def _basis(x: ArrayLike, y: ArrayLike, shape: tuple[int, int], order: int) -> NDArray[np.float64]:
     ny, nx = shape
-    u = np.clip(2 * np.atleast_1d(np.asarray(x, float)) / max(nx - 1, 1) - 1, -1, 1)
-    v = np.clip(2 * np.atleast_1d(np.asarray(y, float)) / max(ny - 1, 1) - 1, -1, 1)
-    rows = np.polynomial.legendre.legvander(u, order)
-    columns = np.polynomial.legendre.legvander(v, order)
-    return np.stack([rows[:, n - k] * columns[:, k] for n in range(order + 1) for k in range(n + 1)], axis=1)
+    columns = np.polynomial.legendre.legvander(_scaled(x, nx), order)
+    rows = np.polynomial.legendre.legvander(_scaled(y, ny), order)
+    return np.stack([columns[:, i] * rows[:, j] for i, j in _powers(order)], axis=1)
 
 
 def _left_out(basis, residual, weight, scatter) -> float:
@@ -122,3 +156,54 @@ def _fit(basis, residual, weight, order, shape, before, settings) -> StarFlat:
         kept = now
     solution[0] -= np.mean(basis[kept] @ solution)
     return StarFlat(solution, order, shape, before, mad_width(left[kept]), int(kept.sum()))
+
+
+@dataclass(frozen=True)
+class Patchiness:
+    """What calibrators of different places disagree by beyond their noise.
+
+    Parameters
+    ----------
+    scatter : float
+        Between places, mag; 0 where noise explains it.
+    n_places : int
+    """
+
+    scatter: float
+    n_places: int
+
+
+def measure_patchiness(
+    x: ArrayLike, y: ArrayLike, residual: ArrayLike, shape: tuple[int, int], stars_per_place: int = 10
+) -> Patchiness:
+    """Scatter between the cells of a grid, by the moments of DerSimonian & Laird (1986).
+
+    Parameters
+    ----------
+    x, y : array_like [n]
+        Pixels.
+    residual : array_like [n]
+        Catalogue minus calibrated magnitude, mag.
+    shape : tuple of int
+        (ny, nx).
+    stars_per_place : int
+        Mean number of calibrators in a cell; the grid has at most 8 x 8.
+    """
+    x, y, residual = (np.asarray(a, dtype=np.float64) for a in (x, y, residual))
+    width = max(mad_width(residual), 1e-6) if residual.size else 0.0
+    kept = np.abs(residual - np.median(residual)) < 3.5 * width if residual.size else np.zeros(0, bool)
+    per_side = min(8, int(np.sqrt(kept.sum() / stars_per_place)))
+    if per_side < 2:
+        return Patchiness(0.0, 1)
+    cells = [np.clip(((a[kept] + 0.5) * per_side / size).astype(int), 0, per_side - 1)
+             for a, size in ((y, shape[0]), (x, shape[1]))]  # fmt: skip
+    cell, n_cells = cells[0] * per_side + cells[1], per_side**2
+    number = np.bincount(cell, minlength=n_cells)
+    total = np.bincount(cell, weights=residual[kept], minlength=n_cells)
+    filled = number >= 3
+    mean, weight, n = total[filled] / number[filled], number[filled] / width**2, int(filled.sum())
+    chi_square = float(np.sum(weight * (mean - np.average(mean, weights=weight)) ** 2))
+    if n < 2 or chi_square < n - 1 + 3 * np.sqrt(2 * (n - 1)):
+        return Patchiness(0.0, max(n, 1))
+    excess = (chi_square - (n - 1)) / (weight.sum() - np.sum(weight**2) / weight.sum())
+    return Patchiness(float(np.sqrt(excess)), n)

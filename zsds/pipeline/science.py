@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
-from numpy.typing import NDArray
 
 from zsds import astrometry, isr, photometry
 from zsds.astrometry import AstrometrySettings
@@ -15,9 +14,11 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure, ZeroPoint
 from zsds.core.flags import Mask, is_defect
 from zsds.core.raw import RawCcd
+from zsds.core.sphere import pixel_scale_arcsec
 from zsds.core.units import magnitude, magnitude_error
 from zsds.isr import GhostSettings, HaloSettings, IsrSettings, TrailSettings
-from zsds.photometry import ZeroPointSettings
+from zsds.photometry import StarFlatSettings, ZeroPointSettings
+from zsds.pipeline.calibrators import CalibratorSettings, Tie, TieSettings, tie_to_catalog
 from zsds.pipeline.measure import Measured, MeasureSettings, measure
 
 
@@ -36,15 +37,6 @@ class ReferenceSky:
     gaia: Table
     ps1: Table
     ghost_makers: Table | None = None
-
-
-@dataclass(frozen=True)
-class CalibratorSettings:
-    """Which stars set the zero point."""
-
-    match_radius_arcsec: float = 1.0  # between a star and its catalog entry
-    min_snr: float = 20.0  # fainter stars are not used
-    min_star_score: float = 0.5  # of the catalog's star/galaxy score, where it has one
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,14 @@ class ScienceSettings:
     astrometry: AstrometrySettings = field(default_factory=AstrometrySettings)
     calibrators: CalibratorSettings = field(default_factory=CalibratorSettings)
     zero_point: ZeroPointSettings = field(default_factory=ZeroPointSettings)
+    star_flat: StarFlatSettings = field(default_factory=StarFlatSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
+
+    @property
+    def tie(self) -> TieSettings:
+        """Those of the photometric calibration."""
+        limit = self.quality.max_zero_point_rms
+        return TieSettings(self.calibrators, self.zero_point, self.star_flat, limit)
 
 
 @dataclass(frozen=True)
@@ -142,13 +141,14 @@ def calibrate(
         measured.stars, sky.gaia, guess, exposure.info.mid_mjd, settings.astrometry
     )
     _check_astrometry(solution, settings.quality)
-    stars = with_positions(measured.stars, solution.wcs)
-    zero_point = _zero_point(stars, sky.ps1, band, settings)
-    stars = with_magnitudes(stars, zero_point)
-    calibrated = replace(measured.exposure, wcs=solution.wcs, zero_point=zero_point)
+    measured = replace(measured, stars=with_positions(measured.stars, solution.wcs))
+    fwhm_arcsec = measured.psf_fit.fwhm * pixel_scale_arcsec(solution.wcs)
+    tie = tie_to_catalog(measured, sky.ps1, band, fwhm_arcsec, settings.tie)
+    stars = with_magnitudes(tie.measured.stars, tie.zero_point)
+    calibrated = replace(tie.measured.exposure, wcs=solution.wcs, zero_point=tie.zero_point)
     calibrated = _without_ghosts(calibrated, guess, sky.ghost_makers, settings.ghosts)
-    measured = replace(measured, exposure=calibrated, stars=stars)
-    return ScienceResult(calibrated, measured, solution.matches, _metrics(measured, solution))
+    measured = replace(tie.measured, exposure=calibrated, stars=stars)
+    return ScienceResult(calibrated, measured, solution.matches, _metrics(measured, solution, tie))
 
 
 def _without_ghosts(exposure: Exposure, guess: WCS, stars: Table | None, settings: GhostSettings) -> Exposure:
@@ -188,41 +188,6 @@ def with_positions(stars: Table, wcs: WCS) -> Table:
     return stars
 
 
-def _zero_point(stars: Table, ps1: Table, band: Band, settings: ScienceSettings) -> ZeroPoint:
-    star, entry = _calibrators(stars, ps1, settings.calibrators)
-    first, second = band.catalog_colour
-    zero_point = photometry.fit_zero_point(
-        np.asarray(stars["flux"][star]),
-        np.asarray(stars["flux_err"][star]),
-        np.asarray(ps1[band.catalog_mag][entry], dtype=np.float64),
-        np.asarray(ps1[f"{band.catalog_mag}_err"][entry], dtype=np.float64),
-        np.asarray(ps1[first][entry], dtype=np.float64) - np.asarray(ps1[second][entry], dtype=np.float64),
-        settings.zero_point,
-    )
-    if zero_point.rms > settings.quality.max_zero_point_rms:
-        numbers = {"rms_mag": zero_point.rms, "stars": zero_point.n_stars}
-        raise UnusableData("photometric residuals are too large (clouds?)", numbers)
-    return zero_point
-
-
-def _calibrators(
-    stars: Table, ps1: Table, settings: CalibratorSettings
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of stars and of PS1 entries that belong together and can be trusted."""
-    clean = (stars["snr"] > settings.min_snr) & ~is_defect(np.asarray(stars["flags"]).astype(np.uint32))
-    score = np.asarray(ps1["sgscore"], dtype=np.float64)
-    stellar = ~(score < settings.min_star_score)
-    star, entry = np.flatnonzero(clean), np.flatnonzero(stellar)
-    found = astrometry.match_positions(
-        stars["ra"][star],
-        stars["dec"][star],
-        ps1["ra"][entry],
-        ps1["dec"][entry],
-        settings.match_radius_arcsec,
-    )
-    return star[found.first], entry[found.second]
-
-
 def with_magnitudes(stars: Table, zero_point: ZeroPoint) -> Table:
     """The stars with ``mag`` and ``mag_err`` from their fluxes."""
     stars = stars.copy()
@@ -231,9 +196,8 @@ def with_magnitudes(stars: Table, zero_point: ZeroPoint) -> Table:
     return stars
 
 
-def _metrics(measured: Measured, solution: astrometry.Astrometry) -> dict[str, float]:
-    exposure, zero_point = measured.exposure, measured.exposure.zero_point
-    assert zero_point is not None
+def _metrics(measured: Measured, solution: astrometry.Astrometry, tie: Tie) -> dict[str, float]:
+    exposure, zero_point = measured.exposure, tie.zero_point
     return {
         "seeing_px": measured.psf_fit.fwhm,
         "sky_e": measured.background.median,
@@ -243,6 +207,8 @@ def _metrics(measured: Measured, solution: astrometry.Astrometry) -> dict[str, f
         "zero_point_err": zero_point.err,
         "zero_point_rms": zero_point.rms,
         "colour_coeff": zero_point.colour_coeff,
+        "transparency_range": tie.star_flat.range,
+        "patchiness": tie.patchiness.scatter,
         "n_calibrators": zero_point.n_stars,
         "n_sources": len(measured.sources),
         "n_stars": measured.psf_fit.n_stars,
