@@ -19,7 +19,7 @@ from benchmarks.rows import Row, format_table
 from zsds.astrometry import fit_astrometry
 from zsds.core.errors import UnusableData
 from zsds.core.psf import FWHM_PER_SIGMA
-from zsds.pipeline.science import ScienceSettings
+from zsds.pipeline.science import ScienceSettings, check_astrometry
 from zsds.sim import SkySettings, frame_region, frame_wcs, make_sky, star_positions
 from zsds.sim.catalogs import gaia_catalog
 
@@ -187,10 +187,9 @@ def solve(seed: int) -> Outcome:
     settings = ScienceSettings()
     try:
         found = fit_astrometry(made.stars, made.gaia, made.guess, MJD, settings.astrometry)
+        check_astrometry(found, settings.quality)
     except UnusableData as error:
         return Outcome(seed, draw, float("inf"), str(error))
-    if max(found.rms_ra, found.rms_dec) > settings.quality.max_rms_arcsec:
-        return Outcome(seed, draw, float("inf"), "astrometric residuals are too large")
     return Outcome(seed, draw, worst_offset(found.wcs, made.true, draw.shape))
 
 

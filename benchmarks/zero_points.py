@@ -18,6 +18,7 @@ from zsds.core.errors import UnusableData
 from zsds.pipeline.science import ReferenceSky
 from zsds.sim import FAMILIES, epochs
 from zsds.sim.catalogs import gaia_catalog, ps1_catalog
+from zsds.sim.quadrant import Clouds
 
 FRAME = Frame((640, 660), n_epochs=0, n_transients=0)
 
@@ -42,9 +43,10 @@ def drawn(seed: int) -> SkyCase:
     return SkyCase(f"random {seed}", stars, fwhm, (fwhm, fwhm), str(rng.choice(FAMILIES)), 1000 + seed)
 
 
-def calibrated(case: SkyCase, frame: Frame = FRAME) -> Calibrated:
+def calibrated(case: SkyCase, frame: Frame = FRAME, clouds: Clouds | None = None) -> Calibrated:
     """One exposure of a sky through the pipeline."""
-    settings = replace(epoch_settings(case, frame), colour_coeff=float(case.seed % 5 - 2) * 0.03)
+    settings = epoch_settings(case, frame)
+    settings = replace(settings, colour_coeff=float(case.seed % 5 - 2) * 0.03, clouds=clouds)
     truth = epochs(1, frame.shape, case.seed, settings)
     rng = np.random.default_rng([case.seed, 1])
     sky = ReferenceSky(gaia_catalog(truth.sky, rng), ps1_catalog(truth.sky, rng))

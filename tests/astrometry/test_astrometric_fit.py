@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zsds.astrometry.fit import common_error, fit_best_order
+from zsds.astrometry.fit import common_error, fit_best_order, map_errors
 from zsds.astrometry.settings import AstrometrySettings
 
 
@@ -31,3 +31,24 @@ def test_a_blend_of_tiny_formal_error_does_not_draw_the_map_to_itself(shape):
     assert not fit.used[0]
     assert fit.used[1:n_bright].all()
     assert off.max() < 5 * 0.25 * np.sqrt(2 * 10 / n)
+
+
+@pytest.mark.parametrize("order", [0, 3])
+def test_errors_of_the_map_are_true_in_the_corners(order):
+    rng, corners = np.random.default_rng(10), np.array([[-1500.0, -1500], [1500, 1500], [0, 0]])
+    pulls = []
+    for _ in range(60):
+        n = 6 if order == 0 else 120
+        points, errors = rng.uniform(-1500, 1500, (n, 2)), rng.uniform(0.02, 0.2, n)
+        bend = order * 1e-10 * points**3
+        fit = fit_best_order(
+            points,
+            points + bend + errors[:, None] * rng.normal(size=(n, 2)),
+            errors,
+            1500.0,
+            AstrometrySettings(),
+        )
+        assert fit.order == order
+        off = fit.map(corners) - corners - order * 1e-10 * corners**3
+        pulls.append(off / map_errors(fit, points, corners)[:, None])
+    assert np.std(pulls) == pytest.approx(1, abs=0.15)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zsds.astrometry.polynomial import PlanePolynomial, fit_order, n_terms
+from zsds.astrometry.polynomial import PlanePolynomial, design, fit_order, n_terms
 from zsds.astrometry.settings import AstrometrySettings
 
 Points = NDArray[np.float64]
@@ -67,7 +67,7 @@ def fit_best_order(
     -------
     Fit
     """
-    pairs = _Pairs(points, targets, errors, scale, settings.clip_sigma)
+    pairs = _Pairs(points, targets, errors, scale, settings.clip_sigma, settings.usual_error_arcsec)
     everything = np.ones(len(points), dtype=bool)
     needed = [2 if k <= proven else settings.matches_per_term for k in range(settings.max_order + 1)]
     allowed = [k for k in range(1, settings.max_order + 1) if len(points) >= needed[k] * n_terms(k)]
@@ -86,6 +86,12 @@ class _Pairs:
     errors: Points
     scale: float
     clip_sigma: float
+    usual_error: float
+
+    def common_error(self, squares: Points, used: NDArray[np.bool_]) -> float:
+        """Of the stars used and one more of usual offset: a few precise ones may agree by chance."""
+        usual = self.usual_error
+        return common_error(np.append(squares[used], 2 * usual**2), np.append(self.errors[used], usual / 10))
 
 
 def _clipped_fit(
@@ -104,7 +110,7 @@ def _clipped_fit(
         freedom = max(2 * used.sum() - 2 * max(n_terms(order), 2), 1) / (2 * used.sum())
         before = level
         if level is None or not fixed:
-            level = common_error(squares[used] / freedom, errors[used])
+            level = pairs.common_error(squares / freedom, used)
         sigma = np.hypot(errors, level)
         kept = squares < (pairs.clip_sigma * sigma) ** 2
         settled = before is not None and abs(level - before) <= 0.01 * before
@@ -114,6 +120,19 @@ def _clipped_fit(
     limited = np.minimum(squares / sigma**2, pairs.clip_sigma**2)
     bic = float(limited.sum() + 2 * n_terms(order) * np.log(2 * len(points)))
     return Fit(chosen, used, sigma, level, bic, order)
+
+
+def map_errors(fit: Fit, points: Points, places: Points) -> Points:
+    """Errors per axis, arcsec, of a fit to ``points`` [n, 2] at places [m, 2], from those of its matches."""
+    used, weight = points[fit.used], 1 / fit.sigma[fit.used] ** 2
+    if fit.order == 0:
+        middle = np.average(used, axis=0, weights=weight)
+        spread = weight @ ((used - middle) ** 2).sum(axis=1)
+        return np.sqrt(1 / weight.sum() + ((places - middle) ** 2).sum(axis=1) / spread)
+    basis = design(used / fit.map.scale, fit.order)
+    covariance = np.linalg.pinv(basis.T @ (weight[:, None] * basis))
+    there = design(places / fit.map.scale, fit.order)
+    return np.sqrt(np.einsum("ij,jk,ik->i", there, covariance, there))
 
 
 def common_error(squares: Points, errors: Points) -> float:

@@ -31,6 +31,8 @@ class AstrometrySettings:
         Matches needed for each coefficient of one axis.
     clip_sigma : float
         Matches further off do not take part in the fit.
+    usual_error_arcsec : float
+        Error per axis beyond the noise, assumed until enough precise stars tell.
     fwhm_px : float
         Used for centroid errors where the table of stars has neither errors nor ``fwhm``.
     max_stars : int
@@ -51,5 +53,6 @@ class AstrometrySettings:
     max_order: int = 5
     matches_per_term: float = 2.2
     clip_sigma: float = 4.0
+    usual_error_arcsec: float = 0.01
     fwhm_px: float = 2.5
     max_stars: int = 20000

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zsds.astrometry.epoch import moved_to_epoch
-from zsds.astrometry.fit import Fit, fit_best_order
+from zsds.astrometry.fit import Fit, fit_best_order, map_errors
 from zsds.astrometry.pattern import Pattern, Patterns, evenness, find_pattern
 from zsds.astrometry.positions import nearest
 from zsds.astrometry.residuals import match_table, residual_metrics
@@ -51,7 +51,8 @@ class Astrometry:
     log_odds : float
         Minus log10 of the number of equally good solutions expected by chance.
     metrics : mapping of str to float
-        Residuals by magnitude and by cell of 3 x 3, and other numbers worth plotting.
+        Residuals by magnitude and by cell of 3 x 3, and other numbers worth plotting;
+        ``worst_place_arcsec`` is the error per axis of the solution itself where it is least known.
     """
 
     wcs: WCS
@@ -313,6 +314,9 @@ def _result(
         "expected_by_chance": pattern.expected,
         "uneven_cells": pattern.uneven,
     }
+    corners = field_.to_plane(_corner_pixels(field_.shape)) @ pattern.orientation.T
+    points = field_.patterns.stars[index] @ pattern.orientation.T
+    metrics["worst_place_arcsec"] = float(map_errors(fit, points, corners).max())
     metrics |= {"n_stars": len(field_.stars), "n_reference_stars": len(field_.catalog_rows)}
     log.info("astrometry: %d matches, rms %.3f %.3f arcsec, order %d", len(used), *rms, fit.order)
     return Astrometry(

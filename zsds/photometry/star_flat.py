@@ -190,8 +190,11 @@ def measure_patchiness(
         Mean number of calibrators in a cell; the grid has at most 8 x 8.
     """
     x, y, residual = (np.asarray(a, dtype=np.float64) for a in (x, y, residual))
-    width = max(mad_width(residual), 1e-6) if residual.size else 0.0
-    kept = np.abs(residual - np.median(residual)) < 3.5 * width if residual.size else np.zeros(0, bool)
+    known = np.isfinite(x + y + residual)
+    if not known.any():
+        return Patchiness(0.0, 1)
+    width = max(mad_width(residual[known]), 1e-6)
+    kept = known & (np.abs(residual - np.median(residual[known])) < 3.5 * width)
     per_side = min(8, int(np.sqrt(kept.sum() / stars_per_place)))
     if per_side < 2:
         return Patchiness(0.0, 1)

@@ -44,6 +44,7 @@ class QualitySettings:
     """Beyond these a quadrant is rejected."""
 
     max_rms_arcsec: float = 0.5  # astrometric residual per axis
+    max_place_error_arcsec: float = 0.3  # of the astrometric solution itself, per axis, in the worst corner
     max_zero_point_rms: float = 0.2  # mag
     max_defects: float = 0.5  # fraction of pixels
 
@@ -140,7 +141,7 @@ def calibrate(
     solution = astrometry.fit_astrometry(
         measured.stars, sky.gaia, guess, exposure.info.mid_mjd, settings.astrometry
     )
-    _check_astrometry(solution, settings.quality)
+    check_astrometry(solution, settings.quality)
     measured = replace(measured, stars=with_positions(measured.stars, solution.wcs))
     fwhm_arcsec = measured.psf_fit.fwhm * pixel_scale_arcsec(solution.wcs)
     tie = tie_to_catalog(measured, sky.ps1, band, fwhm_arcsec, settings.tie)
@@ -174,11 +175,20 @@ def _check_pixels(exposure: Exposure, quality: QualitySettings) -> None:
         raise UnusableData("too many unusable pixels", {"fraction": defects, "saturated": saturated})
 
 
-def _check_astrometry(solution: astrometry.Astrometry, quality: QualitySettings) -> None:
-    worst = max(solution.rms_ra, solution.rms_dec)
+def check_astrometry(solution: astrometry.Astrometry, quality: QualitySettings) -> None:
+    """Refuse a solution whose residuals are large, or that is not known all over the image.
+
+    Raises
+    ------
+    UnusableData
+    """
+    worst, place = max(solution.rms_ra, solution.rms_dec), solution.metrics["worst_place_arcsec"]
     if worst > quality.max_rms_arcsec:
         numbers = {"rms_arcsec": worst, "matches": solution.n_matches}
         raise UnusableData("astrometric residuals are too large", numbers)
+    if place > quality.max_place_error_arcsec:
+        numbers = {"error_arcsec": place, "matches": solution.n_matches}
+        raise UnusableData("too few matches for coordinates all over the image", numbers)
 
 
 def with_positions(stars: Table, wcs: WCS) -> Table:

@@ -1,5 +1,6 @@
 """One quadrant of one exposure: the expected light of a sky, and the exposure counted from it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,7 @@ from zsds.sim.sky import Sky, star_mags, star_positions, transient_light
 FAINT_LIGHT = 0.002  # electrons per pixel below which a stamp is cut
 WING_LIGHT = 0.02  # electrons per pixel below which wings are cut
 LONGEST_REACH = 700.0  # pixels
+Clouds = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Conditions:
         Expected number of tracks on the quadrant.
     refraction_arcsec : float
         Shift towards north per magnitude of colour (atmosphere), about colour 0.6.
+    clouds : callable, optional
+        Magnitudes lost at places x, y in pixels; the light of the night sky keeps its level.
     """
 
     start_mjd: float = 58484.2
@@ -60,6 +64,7 @@ class Conditions:
     saturation: float = 350_000.0
     cosmic_rays: float = 0.0
     refraction_arcsec: float = 0.0
+    clouds: Clouds | None = None
     field: int = 600
     ccd: int = 1
     quadrant: int = 1
@@ -279,7 +284,7 @@ def _galaxy_parts(sky: Sky, conditions: Conditions, nuclei: bool) -> Table:
 def on_quadrant(
     sources: Table, wcs: WCS, shape: tuple[int, int], psf: TabulatedPsf, conditions: Conditions
 ) -> Table:
-    """Those sources whose light may reach the quadrant, with their x and y."""
+    """Those sources whose light may reach the quadrant, with their x and y, dimmed by clouds."""
     ny, nx = shape
     if len(sources) == 0:
         return sources
@@ -291,6 +296,10 @@ def on_quadrant(
     chosen = sources[near]
     if len(chosen):
         chosen["x"], chosen["y"] = wcs.all_world2pix(chosen["ra"], dec[near], 0, tolerance=1e-6, quiet=True)
+        if conditions.clouds is not None:
+            chosen["flux"] *= 10 ** (
+                -0.4 * conditions.clouds(np.asarray(chosen["x"]), np.asarray(chosen["y"]))
+            )
     return chosen
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from astropy.wcs import WCS, Sip
 
 from zsds.sim.psf import PsfShape, TabulatedPsf, tabulate_psf, varied_shape
-from zsds.sim.quadrant import Conditions, SimulatedQuadrant, render_quadrant
+from zsds.sim.quadrant import Clouds, Conditions, SimulatedQuadrant, render_quadrant
 from zsds.sim.sky import Region, Sky, SkySettings, make_sky
 from zsds.sim.transients import TransientSettings, with_transients
 
@@ -156,6 +156,7 @@ class EpochSettings:
     host_shares: tuple[float, float, float, float] = (0.5, 0.3, 0.1, 0.1)  # as in TransientSettings
     cosmic_rays: float = 0.0  # expected tracks per exposure
     scale_arcsec: float = 1.01  # side of a pixel
+    clouds: Clouds | None = None  # as in Conditions, the same in all epochs
 
 
 @dataclass(frozen=True)
@@ -238,6 +239,7 @@ def _epoch(
         sky_level=rng.uniform(*settings.sky_range),
         colour_coeff=settings.colour_coeff,
         cosmic_rays=settings.cosmic_rays,
+        clouds=settings.clouds,
         ra=150.0,
         dec=20.0,
     )
