@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from zsds.photometry import fit_star_flat
+from zsds.photometry import fit_star_flat, measure_patchiness
 
 SHAPE = (3080, 3072)
 
@@ -35,3 +35,37 @@ def test_noise_is_not_followed():
 def test_few_stars_give_no_correction(n):
     x, y, residual, err, _ = calibrators(n, 0.05)
     assert np.all(fit_star_flat(x, y, residual, err, SHAPE).at([5.0, 3000.0], [1.0, 2.0]) == 0)
+
+
+def test_factors_of_pixels_are_those_of_their_places():
+    x, y, residual, err, _ = calibrators(800, 0.04)
+    flat = fit_star_flat(x * 70 / 3072, y * 40 / 3080, residual, err, (40, 70))
+    assert flat.order == 2
+    column, row = np.meshgrid(np.arange(70), np.arange(40))
+    assert flat.factors == pytest.approx(
+        flat.factors_at(column.ravel(), row.ravel()).reshape(40, 70), rel=1e-6
+    )
+    assert -2.5 * np.log10(flat.factors_at(3.0, 5.0)) == pytest.approx(flat.at(3.0, 5.0))
+    assert flat.range == pytest.approx(2.5 * np.log10(flat.factors.max() / flat.factors.min()), rel=0.05)
+
+
+def test_noise_of_few_stars_is_rarely_followed():
+    orders = [fit_star_flat(*calibrators(60, 0.0, seed)[:4], SHAPE).order for seed in range(60)]
+    assert np.count_nonzero(orders) <= 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_patches_are_noticed_and_noise_is_not(seed):
+    x, y, residual, _, _ = calibrators(800, 0.0, seed)
+    assert measure_patchiness(x, y, residual, SHAPE).scatter == 0
+    patches = 0.02 * np.sqrt(2) * np.sign(np.sin(x / 3072 * 8 * np.pi) * np.sin(y / 3080 * 8 * np.pi))
+    residual[5] = np.nan
+    found = measure_patchiness(x, y, residual + patches, SHAPE)
+    assert found.n_places == 64
+    assert found.scatter == pytest.approx(0.02 * np.sqrt(2), rel=0.2)
+
+
+@pytest.mark.parametrize("n", [0, 1, 39])
+def test_few_stars_say_nothing_of_patches(n):
+    x, y, residual, *_ = calibrators(n, 0.0)
+    assert measure_patchiness(x, y, residual, SHAPE).scatter == 0

@@ -28,6 +28,8 @@ class Limits:
     max_score_width_offset: float = 0.05  # |width - 1| of the score on empty sky
     max_registration_px: float = 0.1  # reference against science, scatter
     max_zero_point_rms: float = 0.05  # mag
+    max_transparency_range: float = 0.1  # mag over an image, taken out: clouds, or a flat that is wrong
+    max_patchiness: float = 0.02  # mag between places, left: clouds
     max_zero_point_loss: float = 0.3  # mag below the median of the same channel and band: clouds
     max_depth_loss: float = 0.75  # mag brighter than the median limit of the same band
     max_own_epochs: int = 0  # of the night in the reference it is subtracted from

@@ -173,6 +173,8 @@ def bounds(quadrants: Table, limits: Limits) -> list[Bound]:
         ("registration_px", None, limits.max_registration_px),
         ("n_own_epochs", None, limits.max_own_epochs),
         ("zero_point_rms", None, limits.max_zero_point_rms),
+        ("transparency_range", None, limits.max_transparency_range),
+        ("patchiness", None, limits.max_patchiness),
         ("n_calibrators", limits.min_calibrators, None),
         ("n_astrometry", limits.min_astrometry, None),
         ("n_stars", limits.min_stars, None),

@@ -161,6 +161,8 @@ def _save(
         "SEEING": (metrics["seeing_px"], "FWHM of the PSF [pixels]"),
         "MAGLIM": (metrics["limiting_mag"], "5-sigma limit, point source [mag]"),
         "SKY": (metrics["sky_e"], "median sky, subtracted [e-]"),
+        "TRANSPRG": (metrics["transparency_range"], "transparency range taken out [mag]"),
+        "PATCHY": (metrics["patchiness"], "transparency scatter left [mag]"),
         "STATUS": (1, "1: usable"),
         "INFOBITS": (0, "no anomaly recorded"),
         **_aperture_cards(result.measured),
