@@ -134,3 +134,73 @@ def test_distortion_of_a_real_schmidt_telescope(shared_data):
     expected = found.rms_ra * np.sqrt(2 * 15 / found.n_matches)
     assert np.median(np.hypot(*offset.T)) < 1.5 * expected
     assert np.hypot(*offset.T).max() < 8 * expected
+
+
+def opened(path):
+    """Detections of an image and the coordinates in its header."""
+    with fits.open(path) as hdus:
+        image = next(h for h in hdus if h.data is not None)
+        data, wcs = image.data.astype(np.float32), quiet_wcs(image.header)
+    bad = ~np.isfinite(data)
+    wcs.pixel_shape = data.shape[::-1]
+    return detected(np.where(bad, np.nanmedian(data), data), bad), wcs
+
+
+def as_catalog(stars, wcs):
+    ra, dec = wcs.all_pix2world(stars["x"], stars["y"], 0)
+    return Table({"ra": ra, "dec": dec, "phot_g_mean_mag": -2.5 * np.log10(stars["flux"])})
+
+
+def poor_guess(wcs, turn_deg=0.0, zoom=1.0):
+    """Undistorted coordinates 2.5 arcmin off, turned and stretched."""
+    nx, ny = wcs.pixel_shape
+    ra, dec = wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
+    guess = WCS(naxis=2)
+    guess.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    guess.wcs.crval = [ra + 0.03 / np.cos(np.radians(dec)), dec - 0.03]
+    guess.wcs.crpix = [(nx + 1) / 2, (ny + 1) / 2]
+    cosine, sine = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    axes = np.sign(wcs.pixel_scale_matrix) * np.eye(2)
+    guess.wcs.cd = np.array([[cosine, -sine], [sine, cosine]]) @ axes * 1.0125 * zoom / 3600
+    guess.pixel_shape = (nx, ny)
+    guess.wcs.set()
+    return guess
+
+
+def off_arcsec(found, header, x, y):
+    ra, dec = found.all_pix2world(x, y, 0)
+    there, north = header.all_pix2world(x, y, 0)
+    return 3600 * np.hypot((ra - there) * np.cos(np.radians(dec)), dec - north)
+
+
+@pytest.mark.parametrize(
+    ("image", "other", "noise"),
+    [
+        ("20250521306528_000757_zg_c06_o_q4", "20250521257917_000757_zr_c06_o_q4", 0.05),
+        ("20250120147292_000249_zg_c09_o_q1", "20250120170289_000250_zg_c12_o_q2", 0.15),
+    ],
+)
+def test_ztf_cutouts_agree_with_the_headers(shared_data, image, other, noise):
+    """The catalog are the stars of another exposure where its header puts them; headers err by 0.06"."""
+    (stars, header), (others, coordinates) = (
+        opened(shared_data / "ztf_images" / f"ztf_{name}_sciimg.fits.gz") for name in (image, other)
+    )
+    guess = poor_guess(header, turn_deg=0.8, zoom=1.003)
+    found = fit_astrometry(stars, as_catalog(others, coordinates), guess, 60000.0)
+    assert found.n_matches >= 9
+    assert max(found.rms_ra, found.rms_dec) < 2 * noise
+    off = off_arcsec(found.wcs, header, found.matches["x"], found.matches["y"])
+    expected = np.hypot(0.06, noise * np.sqrt(2 * 3 / found.n_matches)) * np.sqrt(2)
+    assert np.median(off) < 2 * expected
+
+
+def test_distortion_of_a_ptf_frame(shared_data):
+    """Every second star where the header's SIP puts it, found from an undistorted guess."""
+    stars, header = opened(shared_data / "ztf_images" / "PTF_P48_cropped_R_1001px.fits.gz")
+    found = fit_astrometry(stars, as_catalog(stars, header)[::2], poor_guess(header), 56251.38)
+    x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(0, 1000, 9), np.linspace(0, 1000, 9)))
+    undistorted = header.deepcopy()
+    undistorted.sip = None
+    assert off_arcsec(undistorted, header, x, y).max() > 0.5
+    assert off_arcsec(found.wcs, header, x, y).max() < 0.03
+    assert abs(found.rotation_deg) > 1.3  # the camera is not straight

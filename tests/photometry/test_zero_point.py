@@ -5,7 +5,14 @@ from star_fields import MODEL, grid_field
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import ZeroPoint
-from zsds.photometry import ZeroPointSettings, fit_stars, fit_zero_point, limiting_magnitude
+from zsds.photometry import (
+    ZeroPointSettings,
+    fit_star_flat,
+    fit_stars,
+    fit_zero_point,
+    limiting_magnitude,
+    measure_patchiness,
+)
 
 
 def calibrators(rng, n, scatter=0.015, value=26.2, slope=-0.06, outliers=0.0):
@@ -67,13 +74,44 @@ def test_missing_values_are_left_out():
     assert fit_zero_point(flux, err, mag, mag_err, colour).n_stars <= 45
 
 
-def test_real_frame(shared_data):
+@pytest.fixture
+def real_list(shared_data):
+    """Fluxes, errors, magnitudes, errors and colours of a real frame's stars, and their places."""
     table = Table.read(shared_data / "photcal" / "lco_ogg2m001_ep04_20201006_matched.fits.gz")
-    zero = fit_zero_point(
-        table["flux"], table["fluxerr"], table["gmag"], table["gmagerr"], table["gmag"] - table["rmag"]
-    )
+    names = "flux", "fluxerr", "gmag", "gmagerr", "rmag", "x", "y"
+    flux, err, mag, mag_err, red, x, y = (np.asarray(table[name], dtype=float) for name in names)
+    return (flux, err, mag, mag_err, mag - red), x, y
+
+
+def test_real_frame(real_list):
+    zero = fit_zero_point(*real_list[0])
+    assert zero.value == pytest.approx(29.574, abs=0.01)
+    assert zero.colour_coeff == pytest.approx(-0.053, abs=0.016)
     assert zero.rms < 0.03
-    assert zero.n_stars > 80
+    assert zero.n_stars > 110
+
+
+def test_halves_of_a_real_list_agree_within_their_errors(real_list):
+    rng, pulls = np.random.default_rng(4), []
+    for _ in range(60):
+        half = rng.random(real_list[0][0].size) < 0.5
+        one, other = (fit_zero_point(*(values[part] for values in real_list[0])) for part in (half, ~half))
+        colour = (one.colour_coeff - other.colour_coeff) / np.hypot(one.colour_err, other.colour_err)
+        pulls.append([(one.value - other.value) / np.hypot(one.err, other.err), colour])
+    assert np.std(pulls, axis=0) == pytest.approx([1, 1], abs=4 / np.sqrt(2 * 60))
+
+
+def test_real_sky_is_level_until_it_is_tilted(real_list):
+    stars, x, y = real_list
+    zero = fit_zero_point(*stars)
+    residual = stars[2] + 2.5 * np.log10(stars[0]) - zero.value - zero.colour_coeff * stars[4]
+    err, shape = np.hypot(1.0857 * stars[1] / stars[0], stars[3]), (2050, 2050)
+    level = fit_star_flat(x, y, residual, err, shape)
+    assert level.order == 0
+    assert measure_patchiness(x, y, residual, shape).scatter == 0
+    tilted = fit_star_flat(x, y, residual + 0.1 * (x / 2050 - 0.5), err, shape)
+    slope = np.ptp(tilted.at([0.0, 2049.0], [1000.0, 1000.0]))
+    assert slope == pytest.approx(0.1, abs=4 * zero.rms * np.sqrt(12 / zero.n_stars))
 
 
 def test_limiting_magnitude_is_where_the_error_is_a_fifth():
