@@ -17,15 +17,20 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.changes import Injected, change_rows, completeness_rows, empty_sky, find_injected
+from benchmarks.clouds import cloud_rows
 from benchmarks.comparison import beside_peers
 from benchmarks.forced import ForcedFluxes, force, forced_rows
 from benchmarks.machine import describe, machine_facts
 from benchmarks.plots import Samples, plot_samples
 from benchmarks.rows import Row, format_table, markdown, pull_rows
 from benchmarks.skies import FULL_FRAME, FULL_SKIES, SKIES, Frame, SkyCase, process
+from benchmarks.solutions import solution_rows, solve
 from benchmarks.stars import all_flux_pulls, flux_rows, star_rows, zero_point_pulls
+from benchmarks.zero_points import tie_rows, tied
 from zsds.core.difference import SCORE_EDGES
 from zsds.core.errors import UnusableData
+
+RANDOM = "random"  # what is measured on many small skies, instead of the name of one
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,14 @@ def samples(results: list[SkyResult]) -> Samples | None:
     )
 
 
+def random_rows(processes: int, n_lists: int = 500, n_ties: int = 200) -> list[Row]:
+    """Rows of what only many random skies can tell, and of clouds."""
+    with ProcessPoolExecutor(processes) as workers:
+        outcomes = list(workers.map(solve, range(n_lists), chunksize=10))
+        ties = list(workers.map(tied, range(n_ties), chunksize=5))
+    return solution_rows(outcomes) + tie_rows([one for one in ties if one is not None]) + cloud_rows()
+
+
 def measure_fidelity(work: list[tuple[SkyCase, Frame]], processes: int) -> list[SkyResult]:
     """All skies, each by itself."""
     if processes <= 1:
@@ -112,7 +125,7 @@ def measure_fidelity(work: list[tuple[SkyCase, Frame]], processes: int) -> list[
 
 
 def main(
-    sky: Annotated[list[str] | None, typer.Option(help="Only this sky; repeat for more.")] = None,
+    sky: Annotated[list[str] | None, typer.Option(help="Only this sky, or random; repeat.")] = None,
     processes: Annotated[int, typer.Option(help="Skies at the same time.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the result.")] = Path("bench"),
 ) -> None:
@@ -121,7 +134,9 @@ def main(
     work = [(case, Frame()) for case in SKIES] + [(case, FULL_FRAME) for case in FULL_SKIES]
     work = [(case, frame) for case, frame in work if not sky or case.name in sky]
     results = measure_fidelity(work, processes)
-    rows = [row for one in results for row in one.rows] + pooled_rows(results)
+    rows = [row for one in results for row in one.rows] + (pooled_rows(results) if results else [])
+    if not sky or RANDOM in sky:
+        rows += random_rows(processes)
     machine = machine_facts()
     out.mkdir(parents=True, exist_ok=True)
     result = {"machine": machine, "rows": [row.plain() for row in rows]}

@@ -20,6 +20,7 @@ from zsds.sim import FAMILIES, epochs
 from zsds.sim.catalogs import gaia_catalog, ps1_catalog
 from zsds.sim.quadrant import Clouds
 
+log = logging.getLogger(__name__)
 FRAME = Frame((640, 660), n_epochs=0, n_transients=0)
 
 
@@ -65,6 +66,15 @@ def tie(one: Calibrated) -> Tie:
     return Tie(one.case, float(off), found.err, colour_off, found.colour_err, found.n_stars)
 
 
+def tied(seed: int) -> Tie | None:
+    """That of a random quadrant; None where the pipeline rejects it."""
+    try:
+        return tie(calibrated(drawn(seed)))
+    except UnusableData as error:
+        log.warning("%s: %s", drawn(seed), error)
+        return None
+
+
 def tie_rows(ties: list[Tie]) -> list[Row]:
     """Pulls, and how far zero points and colour terms are off."""
     values = np.array([(one.off, one.err, one.colour_off, one.colour_err) for one in ties])
@@ -92,13 +102,11 @@ def main(
     logging.disable(logging.INFO)
     ties = []
     for seed in range(first, first + quadrants):
-        try:
-            ties.append(tie(calibrated(drawn(seed))))
-        except UnusableData as error:
-            typer.echo(f"{drawn(seed)}: {error}")
-            continue
+        one = tied(seed)
+        if one is not None:
+            ties.append(one)
         if verbose:
-            typer.echo(str(ties[-1]))
+            typer.echo(str(one))
     typer.echo(format_table(tie_rows(ties)))
 
 

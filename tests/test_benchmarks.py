@@ -9,7 +9,7 @@ import pytest
 import yaml
 from scipy.ndimage import spline_filter
 
-from benchmarks import quadrant, speed
+from benchmarks import clouds, quadrant, solutions, speed, zero_points
 from benchmarks.changes import depth_loss
 from benchmarks.comparison import beside
 from benchmarks.fidelity import measure_sky, pooled_rows, samples
@@ -113,6 +113,43 @@ def test_fidelity_judges_a_sky(monkeypatch, tmp_path):
     assert "goals met" in format_table(rows)
     plot_samples(samples([result]), tmp_path / "fidelity.png")
     assert (tmp_path / "fidelity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_star_lists_are_solved_and_a_wrong_solution_is_seen():
+    outcomes = [solutions.solve(seed) for seed in (1, 9)]
+    assert all(one.worst_arcsec < 1 for one in outcomes)
+    wrong, failed = (replace(outcomes[0], worst_arcsec=worst) for worst in (1.1, np.inf))
+    rows = solutions.solution_rows([*outcomes, wrong, failed])
+    assert [row.value for row in rows[:2]] == [1, 25.0]
+    assert [row.passed for row in rows[:2]] == [False, True]  # of four skies little can be said
+
+
+def test_a_star_list_is_as_drawn():
+    rng = np.random.default_rng(1)
+    draw = replace(solutions.drawn(rng), n_stars=900, shape=(800, 900), depth=1.0, mirrored=False)
+    made = solutions.star_list(draw, rng)
+    x, y = made.true.all_world2pix(made.gaia["ra"], made.gaia["dec"], 0)
+    inside = (x > 0) & (x < 900) & (y > 0) & (y < 800)
+    assert inside.sum() == pytest.approx(450, abs=100)
+    assert 0.9 * 1350 < len(made.stars) <= 1350
+    near = np.hypot(made.stars["x"] - x[:, None], made.stars["y"] - y[:, None]).min(axis=1)
+    assert np.mean(near[inside] < 1.5) > 0.8
+    nominal, true = (wcs.all_pix2world(449.5, 399.5, 0) for wcs in (made.guess, made.true))
+    east, north = (nominal[0] - true[0]) * np.cos(np.radians(draw.dec)), nominal[1] - true[1]
+    assert 3600 * np.hypot(east, north) == pytest.approx(draw.shift_arcsec, rel=0.05)
+
+
+def test_ties_and_clouds_are_judged(monkeypatch):
+    one = zero_points.calibrated(replace(zero_points.drawn(3), stars=14000), Frame((330, 350), 0, 0))
+    tie = zero_points.tie(one)
+    assert abs(tie.off) < 6 * tie.err
+    names = [row.name for row in zero_points.tie_rows([tie] * 8)]
+    assert {"zero point of 8 quadrants, pull width", "colour term of 8 quadrants, pull mean"} <= set(names)
+    monkeypatch.setattr("benchmarks.clouds.FRAME", Frame((450, 450), 0, 0))
+    plane = clouds.dimmed(lambda x, y: 0.2 * (x / 450), 1)
+    assert np.ptp(plane.lost) == pytest.approx(0.18, abs=0.03)
+    assert clouds._slope(plane) < 4 * clouds._least_slope(plane.zero_point) / 1000
+    assert clouds._slope(replace(plane, off=plane.off + 0.1 * plane.x)) == pytest.approx(0.1, abs=0.05)
 
 
 @pytest.mark.parametrize(
