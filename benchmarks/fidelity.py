@@ -118,7 +118,7 @@ def random_rows(processes: int, n_lists: int = 500, n_ties: int = 200) -> list[R
 
 def measure_fidelity(work: list[tuple[SkyCase, Frame]], processes: int) -> list[SkyResult]:
     """All skies, each by itself."""
-    if processes <= 1:
+    if processes <= 1 or not work:
         return [measure_sky(case, frame) for case, frame in work]
     with ProcessPoolExecutor(processes) as workers:
         return list(workers.map(measure_sky, *zip(*work, strict=True)))

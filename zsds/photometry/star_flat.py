@@ -204,7 +204,8 @@ def measure_patchiness(
     number = np.bincount(cell, minlength=n_cells)
     total = np.bincount(cell, weights=residual[kept], minlength=n_cells)
     filled = number >= 3
-    mean, weight, n = total[filled] / number[filled], number[filled] / width**2, int(filled.sum())
+    mean, weight = total[filled] / number[filled], number[filled] / np.var(residual[kept])
+    n = int(filled.sum())
     chi_square = float(np.sum(weight * (mean - np.average(mean, weights=weight)) ** 2))
     if n < 2 or chi_square < n - 1 + 3 * np.sqrt(2 * (n - 1)):
         return Patchiness(0.0, max(n, 1))
