@@ -69,3 +69,14 @@ def test_patches_are_noticed_and_noise_is_not(seed):
 def test_few_stars_say_nothing_of_patches(n):
     x, y, residual, *_ = calibrators(n, 0.0)
     assert measure_patchiness(x, y, residual, SHAPE).scatter == 0
+
+
+def test_a_corner_without_calibrators_is_not_extrapolated():
+    x, y, residual, err, _ = calibrators(900, 0.0, 7)
+    residual += 0.1 * np.sin(x / 500) * np.sin(y / 500)
+    known = (x < 2000) | (y < 2000)
+    flat = fit_star_flat(x[known], y[known], residual[known], err[known], SHAPE)
+    assert flat.order >= 4
+    values = flat.at(x[known], y[known])
+    assert flat.at(3071.0, 3079.0)[0] <= values.max() + 0.01
+    assert flat.factors.min() > 10 ** (-0.4 * 0.2)

@@ -28,6 +28,8 @@ class StarFlat:
     ----------
     coefficients : ndarray of float64 [n_terms]
         Of Legendre products P_i(u) P_j(v) with i + j up to the order; u, v run from -1 to 1 over the image.
+    limits : tuple of float
+        Least and largest value at the calibrators; where there are none the surface does not go beyond.
     order : int
     shape : tuple of int
         (ny, nx) of the image.
@@ -37,6 +39,7 @@ class StarFlat:
     """
 
     coefficients: NDArray[np.float64]
+    limits: tuple[float, float]
     order: int
     shape: tuple[int, int]
     rms_before: float
@@ -45,7 +48,7 @@ class StarFlat:
 
     def at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Magnitudes to add to those measured at (x, y) pixels."""
-        return _basis(x, y, self.shape, self.order) @ self.coefficients
+        return np.clip(_basis(x, y, self.shape, self.order) @ self.coefficients, *self.limits)
 
     def factors_at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Factors of fluxes measured at (x, y) pixels."""
@@ -62,8 +65,10 @@ class StarFlat:
             table[column, row] = value
         columns = np.polynomial.legendre.legvander(_scaled(np.arange(nx), nx), self.order).T
         rows = np.polynomial.legendre.legvander(_scaled(np.arange(ny), ny), self.order)
-        exponent = (-0.4 * np.log(10) * rows @ table).astype(np.float32) @ columns.astype(np.float32)
-        return np.exp(exponent, out=exponent)
+        surface = (rows @ table).astype(np.float32) @ columns.astype(np.float32)
+        np.clip(surface, *np.float32(self.limits), out=surface)
+        surface *= np.float32(-0.4 * np.log(10))
+        return np.exp(surface, out=surface)
 
     @property
     def range(self) -> float:
@@ -104,7 +109,7 @@ def fit_star_flat(
         good &= np.abs(residual - np.median(residual[good])) < settings.clip_sigma * max(before, 1e-6) + 0.05
     x, y, residual, err = x[good], y[good], residual[good], err[good]
     weight = 1 / (err**2 + before**2 + 1e-8)
-    best = StarFlat(np.zeros(1), 0, shape, before, before, int(residual.size))
+    best = StarFlat(np.zeros(1), (0.0, 0.0), 0, shape, before, before, int(residual.size))
     if residual.size < 3 * settings.stars_per_term:
         return best
     error = _left_out(_basis(x, y, shape, 0), residual, weight, before)
@@ -155,7 +160,9 @@ def _fit(basis, residual, weight, order, shape, before, settings) -> StarFlat:
             break
         kept = now
     solution[0] -= np.mean(basis[kept] @ solution)
-    return StarFlat(solution, order, shape, before, mad_width(left[kept]), int(kept.sum()))
+    values = basis[kept] @ solution
+    limits = float(values.min()), float(values.max())
+    return StarFlat(solution, limits, order, shape, before, mad_width(left[kept]), int(kept.sum()))
 
 
 @dataclass(frozen=True)
