@@ -23,7 +23,7 @@ class CalibratorSettings:
     match_radius_arcsec: float = 1.0  # between a star and its catalog entry
     min_snr: float = 20.0  # fainter stars are not used
     min_star_score: float = 0.5  # of the catalog's star/galaxy score, where it has one
-    max_neighbour_light: float = 0.01  # of the star's own, from catalogued neighbours; more are not used
+    max_neighbour_light: float = 0.002  # of the star's own, from catalogued neighbours; more are not used
     min_isolated: int = 30  # so many of the least disturbed stars are used in any case
 
 
