@@ -44,16 +44,27 @@ def test_pulls_are_honest_with_outliers_and_intrinsic_scatter():
     assert zero.err > 0.015 / np.sqrt(200)
 
 
+def test_noise_of_faint_stars_does_not_weigh_in_their_favour():
+    rng, n, pulls = np.random.default_rng(6), 3000, []
+    for _ in range(60):
+        mag = rng.uniform(17.5, 20.5, n)
+        true = 10 ** (0.4 * (28 - mag))
+        flux_err, mag_err = np.sqrt(true + 2e4), np.hypot(0.008, 0.15 * 10 ** (0.4 * (mag - 22.3)))
+        flux, listed = true + rng.normal(0, flux_err), mag + rng.normal(0, mag_err)
+        zero = fit_zero_point(flux, flux_err, listed, mag_err, rng.normal(0.8, 0.4, n))
+        pulls.append((zero.value - 28) / zero.err)
+    assert abs(np.mean(pulls)) < 3 / np.sqrt(60)
+    assert np.std(pulls) == pytest.approx(1, abs=0.3)
+
+
 def test_few_stars_keep_the_default_colour_term():
     rng = np.random.default_rng(1)
     stars = calibrators(rng, 11, slope=0.1)
     zero = fit_zero_point(*stars, ZeroPointSettings(default_colour=0.1))
     assert zero.colour_coeff == 0.1
     assert abs(zero.value - 26.2) < 4 * zero.err
-    assert (
-        fit_zero_point(*calibrators(rng, 12, slope=0.1), ZeroPointSettings(min_colour_range=0)).colour_err
-        < 0.05
-    )
+    settings = ZeroPointSettings(min_colour_range=0, max_mag_err=0.1)
+    assert fit_zero_point(*calibrators(rng, 12, slope=0.1), settings).colour_err < 0.05
 
 
 def test_too_few_or_too_scattered_is_rejected():

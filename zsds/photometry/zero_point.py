@@ -1,7 +1,7 @@
 """Photometric calibration against a reference catalogue, and how deep an image goes."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +10,7 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure, ZeroPoint
 from zsds.core.psf import PsfModel, noise_pixels
 from zsds.core.robust import mad_width
-from zsds.core.units import magnitude, magnitude_error
+from zsds.core.units import MAG_PER_RELATIVE_FLUX, magnitude, magnitude_error
 from zsds.extract.noise import measure_sky_noise
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class ZeroPointSettings:
     default_colour_err: float = 0.05  # and its error
     clip_sigma: float = 3.5  # stars farther from the fit are left out
     iterations: int = 20  # of fit and clipping at most
-    max_mag_err: float = 0.1  # noisier stars are not used
+    max_mag_err: float = 0.06  # noisier stars are not used
     max_scatter: float = 0.3  # mag; larger means clouds or wrong matches
 
 
@@ -68,16 +68,12 @@ def fit_zero_point(
         for a in (flux, flux_err, catalog_mag, catalog_mag_err, colour)
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        offset = mag + 2.5 * np.log10(flux)
-        err = np.hypot(magnitude_error(flux, flux_err), np.where(np.isfinite(mag_err), mag_err, 0))
-        good = np.isfinite(offset) & np.isfinite(err) & np.isfinite(colour) & (err < settings.max_mag_err)
-    n = int(good.sum())
-    if n < settings.min_stars:
-        raise UnusableData("too few calibrators", {"calibrators": n, "matched": flux.size})
-    offset, err, colour = offset[good], err[good], colour[good]
-    spread = mad_width(colour)
-    with_colour = n >= settings.min_stars_colour and spread >= settings.min_colour_range / 2
-    fit = _clipped_fit(offset, err, colour, with_colour, settings)
+        offset, own = mag + 2.5 * np.log10(flux), magnitude_error(flux, flux_err)
+    mag_err = np.where(np.isfinite(mag_err), mag_err, 0.0)
+    rough = _fit(offset, np.hypot(own, mag_err), colour, 2 * settings.max_mag_err, settings)
+    own = _fair_errors(own, np.hypot(mag_err, rough.intrinsic), rough.residuals(offset, colour))
+    offset = offset + own**2 / (2 * MAG_PER_RELATIVE_FLUX)  # the logarithm of a noisy flux is low on average
+    fit = _fit(offset, np.hypot(own, mag_err), colour, settings.max_mag_err, settings)
     if fit.scatter > settings.max_scatter or fit.kept.sum() < settings.min_stars:
         numbers = {"scatter": fit.scatter, "calibrators": int(fit.kept.sum())}
         raise UnusableData("calibrators scatter too much", numbers)
@@ -102,7 +98,38 @@ class _Fit:
     solution: NDArray[np.float64]
     covariance: NDArray[np.float64]
     scatter: float
+    intrinsic: float
     kept: NDArray[np.bool_]
+
+    def residuals(self, offset, colour):
+        """Of all stars, used or not."""
+        return offset - self.solution[0] - self.solution[1] * colour
+
+
+def _fit(offset, err, colour, max_err: float, settings: ZeroPointSettings) -> _Fit:
+    """Clipped fit to the stars of known colour and small error; ``kept`` is of all stars."""
+    with np.errstate(invalid="ignore"):
+        good = np.isfinite(offset) & np.isfinite(colour) & (err < max_err)
+    n = int(good.sum())
+    if n < settings.min_stars:
+        raise UnusableData("too few calibrators", {"calibrators": n, "matched": offset.size})
+    wide = mad_width(colour[good]) >= settings.min_colour_range / 2
+    with_colour = n >= settings.min_stars_colour and wide
+    fit = _clipped_fit(offset[good], err[good], colour[good], with_colour, settings)
+    kept = np.zeros(offset.size, bool)
+    kept[np.flatnonzero(good)[fit.kept]] = True
+    return replace(fit, kept=kept)
+
+
+def _fair_errors(own, other, residual):
+    """Errors in magnitudes that the fluxes would have without their noise.
+
+    A flux raised by noise seems more precise than one lowered by it, and weights by such errors raise the
+    zero point by some 2 / (S/N)^2 mag. The error at the flux that star and catalog together make most
+    probable is independent of the star's residual.
+    """
+    share = own**2 / (own**2 + other**2 + 1e-12)
+    return own * 10 ** (0.4 * share * np.clip(residual, -0.5, 0.5))
 
 
 def _clipped_fit(offset, err, colour, with_colour: bool, settings: ZeroPointSettings) -> _Fit:
@@ -121,7 +148,7 @@ def _clipped_fit(offset, err, colour, with_colour: bool, settings: ZeroPointSett
             break
         kept = now
     left = offset - solution[0] - solution[1] * colour
-    return _Fit(solution, covariance, mad_width(left[kept]), kept)
+    return _Fit(solution, covariance, mad_width(left[kept]), intrinsic, kept)
 
 
 def _weighted(offset, err, colour, kept, with_colour, intrinsic, settings):

@@ -21,7 +21,7 @@ class CalibratorSettings:
     """Which stars set the zero point."""
 
     match_radius_arcsec: float = 1.0  # between a star and its catalog entry
-    min_snr: float = 20.0  # fainter stars are not used
+    min_snr: float = 12.0  # fainter stars are not used; the fit leaves out more, by their expected errors
     min_star_score: float = 0.5  # of the catalog's star/galaxy score, where it has one
     max_neighbour_light: float = 0.002  # of the star's own, from catalogued neighbours; more are not used
     min_isolated: int = 30  # so many of the least disturbed stars are used in any case
@@ -146,11 +146,12 @@ def find_calibrators(
     chosen = np.sort(order[:n_isolated])
     star, entry = star[chosen], entry[chosen]
     first, second = band.catalog_colour
+    flux, flux_err = (np.asarray(stars[name][star], dtype=np.float64) for name in ("flux", "flux_err"))
     return Calibrators(
         np.asarray(stars["x"][star], dtype=np.float64),
         np.asarray(stars["y"][star], dtype=np.float64),
-        np.asarray(stars["flux"][star], dtype=np.float64),
-        np.asarray(stars["flux_err"][star], dtype=np.float64),
+        flux - flux_err**2 / flux,  # a fit of flux and place settles where the noise helps
+        flux_err,
         mag[entry],
         np.asarray(catalog[f"{band.catalog_mag}_err"][entry], dtype=np.float64),
         np.asarray(catalog[first][entry], dtype=np.float64)
