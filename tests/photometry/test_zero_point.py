@@ -6,6 +6,7 @@ from star_fields import MODEL, grid_field
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import ZeroPoint
 from zsds.photometry import (
+    ColourNoise,
     ZeroPointSettings,
     fit_star_flat,
     fit_stars,
@@ -55,6 +56,21 @@ def test_noise_of_faint_stars_does_not_weigh_in_their_favour():
         pulls.append((zero.value - 28) / zero.err)
     assert abs(np.mean(pulls)) < 3 / np.sqrt(60)
     assert np.std(pulls) == pytest.approx(1, abs=0.3)
+
+
+def test_noise_of_colours_is_taken_off_the_colour_term():
+    rng, n, slopes = np.random.default_rng(7), 2000, {True: [], False: []}
+    for _ in range(40):
+        mag, red = rng.uniform(14, 17, n), rng.normal(0.7, 0.25, n)
+        flux = 10 ** (0.4 * (28 - mag))
+        noise = np.full(n, 0.05)
+        listed, blue = mag + rng.normal(0, noise), mag + red + rng.normal(0, noise)
+        known = ColourNoise(2 * noise**2, -(noise**2))
+        for with_noise, extra in ((True, known), (False, None)):
+            zero = fit_zero_point(flux, 1e-3 * flux, listed, noise, blue - listed, None, extra)
+            slopes[with_noise].append(zero.colour_coeff / zero.colour_err)
+    assert abs(np.mean(slopes[True])) < 3 / np.sqrt(40)
+    assert np.mean(slopes[False]) < -3  # the error of a magnitude is in its colour as well
 
 
 def test_few_stars_keep_the_default_colour_term():

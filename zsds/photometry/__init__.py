@@ -17,11 +17,12 @@ from zsds.photometry.star_flat import (
     measure_patchiness,
 )
 from zsds.photometry.stars import StarSettings, fit_stars, without_stars
-from zsds.photometry.zero_point import ZeroPointSettings, fit_zero_point, limiting_magnitude
+from zsds.photometry.zero_point import ColourNoise, ZeroPointSettings, fit_zero_point, limiting_magnitude
 
 __all__ = [
     "DIAMETERS",
     "ApertureSettings",
+    "ColourNoise",
     "GrowthCurve",
     "Patchiness",
     "StarFlat",

@@ -1,7 +1,7 @@
 """Photometric calibration against a reference catalogue, and how deep an image goes."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,22 @@ class ZeroPointSettings:
     max_scatter: float = 0.3  # mag; larger means clouds or wrong matches
 
 
+@dataclass(frozen=True)
+class ColourNoise:
+    """Errors of catalog colours and what they share with those of the catalog magnitudes.
+
+    Parameters
+    ----------
+    variance : ndarray [n]
+        Of the colours, mag squared.
+    covariance : ndarray [n]
+        Of colour and magnitude: for g - r and r it is minus the variance of r.
+    """
+
+    variance: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+
 def fit_zero_point(
     flux: ArrayLike,
     flux_err: ArrayLike,
@@ -38,12 +54,14 @@ def fit_zero_point(
     catalog_mag_err: ArrayLike,
     colour: ArrayLike,
     settings: ZeroPointSettings | None = None,
+    colour_noise: ColourNoise | None = None,
 ) -> ZeroPoint:
     """Weighted fit of catalogue mag + 2.5 log10(flux) = value + colour_coeff * colour, outliers clipped.
 
     Besides the measured errors each star has an intrinsic scatter, found with the fit so that chi-square
     per degree of freedom is 1: flat-field errors and variable stars are in the errors, which therefore
-    never shrink to the photon noise of thousands of stars.
+    never shrink to the photon noise of thousands of stars. What the errors of the colours add to the
+    moments of the fit is taken off (Fuller 1987, Measurement Error Models, chapter 1).
 
     Parameters
     ----------
@@ -52,6 +70,8 @@ def fit_zero_point(
     catalog_mag, catalog_mag_err, colour : array_like [n]
         Mag; stars without finite values are left out.
     settings : ZeroPointSettings
+    colour_noise : ColourNoise, optional
+        Without it colours count as exact.
 
     Returns
     -------
@@ -70,10 +90,14 @@ def fit_zero_point(
     with np.errstate(divide="ignore", invalid="ignore"):
         offset, own = mag + 2.5 * np.log10(flux), magnitude_error(flux, flux_err)
     mag_err = np.where(np.isfinite(mag_err), mag_err, 0.0)
-    rough = _fit(offset, np.hypot(own, mag_err), colour, 2 * settings.max_mag_err, settings)
-    own = _fair_errors(own, np.hypot(mag_err, rough.intrinsic), rough.residuals(offset, colour))
+    none = np.zeros(flux.size)
+    noise = colour_noise or ColourNoise(none, none)
+    stars = _Stars(offset, np.hypot(own, mag_err), colour, noise.variance, noise.covariance)
+    rough = _fit(stars, 2 * settings.max_mag_err, settings)
+    own = _fair_errors(own, np.hypot(mag_err, rough.intrinsic), rough.residuals(stars))
     offset = offset + own**2 / (2 * MAG_PER_RELATIVE_FLUX)  # the logarithm of a noisy flux is low on average
-    fit = _fit(offset, np.hypot(own, mag_err), colour, settings.max_mag_err, settings)
+    stars = replace(stars, offset=offset, err=np.hypot(own, mag_err))
+    fit = _fit(stars, settings.max_mag_err, settings)
     if fit.scatter > settings.max_scatter or fit.kept.sum() < settings.min_stars:
         numbers = {"scatter": fit.scatter, "calibrators": int(fit.kept.sum())}
         raise UnusableData("calibrators scatter too much", numbers)
@@ -94,6 +118,24 @@ def fit_zero_point(
 
 
 @dataclass(frozen=True)
+class _Stars:
+    """Zero points of single stars, their errors, colours, and the noise of these; all [n]."""
+
+    offset: NDArray[np.float64]
+    err: NDArray[np.float64]
+    colour: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> "_Stars":
+        return _Stars(*(getattr(self, column.name)[chosen] for column in fields(self)))
+
+    def left(self, solution: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Residuals."""
+        return self.offset - solution[0] - solution[1] * self.colour
+
+
+@dataclass(frozen=True)
 class _Fit:
     solution: NDArray[np.float64]
     covariance: NDArray[np.float64]
@@ -101,22 +143,22 @@ class _Fit:
     intrinsic: float
     kept: NDArray[np.bool_]
 
-    def residuals(self, offset, colour):
+    def residuals(self, stars: _Stars) -> NDArray[np.float64]:
         """Of all stars, used or not."""
-        return offset - self.solution[0] - self.solution[1] * colour
+        return stars.left(self.solution)
 
 
-def _fit(offset, err, colour, max_err: float, settings: ZeroPointSettings) -> _Fit:
+def _fit(stars: _Stars, max_err: float, settings: ZeroPointSettings) -> _Fit:
     """Clipped fit to the stars of known colour and small error; ``kept`` is of all stars."""
+    known = np.isfinite(stars.offset + stars.colour + stars.variance + stars.covariance)
     with np.errstate(invalid="ignore"):
-        good = np.isfinite(offset) & np.isfinite(colour) & (err < max_err)
+        good = known & (stars.err < max_err)
     n = int(good.sum())
     if n < settings.min_stars:
-        raise UnusableData("too few calibrators", {"calibrators": n, "matched": offset.size})
-    wide = mad_width(colour[good]) >= settings.min_colour_range / 2
-    with_colour = n >= settings.min_stars_colour and wide
-    fit = _clipped_fit(offset[good], err[good], colour[good], with_colour, settings)
-    kept = np.zeros(offset.size, bool)
+        raise UnusableData("too few calibrators", {"calibrators": n, "matched": good.size})
+    wide = mad_width(stars.colour[good]) >= settings.min_colour_range / 2
+    fit = _clipped_fit(stars[good], n >= settings.min_stars_colour and wide, settings)
+    kept = np.zeros(good.size, bool)
     kept[np.flatnonzero(good)[fit.kept]] = True
     return replace(fit, kept=kept)
 
@@ -132,55 +174,56 @@ def _fair_errors(own, other, residual):
     return own * 10 ** (0.4 * share * np.clip(residual, -0.5, 0.5))
 
 
-def _clipped_fit(offset, err, colour, with_colour: bool, settings: ZeroPointSettings) -> _Fit:
+def _clipped_fit(stars: _Stars, with_colour: bool, settings: ZeroPointSettings) -> _Fit:
     """Alternate weighted fit, intrinsic scatter, and clipping until the kept stars no longer change."""
-    default = settings.default_colour
-    middle = np.median(offset - default * colour)
-    kept = np.abs(offset - default * colour - middle) < max(5 * mad_width(offset - default * colour), 0.05)
+    about = stars.offset - settings.default_colour * stars.colour
+    kept = np.abs(about - np.median(about)) < max(5 * mad_width(about), 0.05)
     intrinsic = 0.0
     for _ in range(settings.iterations):
-        intrinsic = _intrinsic(offset, err, colour, kept, with_colour, settings)
-        solution, covariance = _weighted(offset, err, colour, kept, with_colour, intrinsic, settings)
-        left = offset - solution[0] - solution[1] * colour
-        sigma = np.sqrt(err**2 + intrinsic**2)
-        now = np.abs(left) < settings.clip_sigma * np.maximum(sigma, 1e-4)
+        intrinsic = _intrinsic(stars[kept], with_colour, settings)
+        solution, covariance = _weighted(stars[kept], with_colour, intrinsic, settings)
+        sigma = np.sqrt(stars.err**2 + intrinsic**2)
+        now = np.abs(stars.left(solution)) < settings.clip_sigma * np.maximum(sigma, 1e-4)
         if (now == kept).all() or now.sum() < settings.min_stars:
             break
         kept = now
-    left = offset - solution[0] - solution[1] * colour
-    return _Fit(solution, covariance, mad_width(left[kept]), intrinsic, kept)
+    return _Fit(solution, covariance, mad_width(stars[kept].left(solution)), intrinsic, kept)
 
 
-def _weighted(offset, err, colour, kept, with_colour, intrinsic, settings):
+def _weighted(
+    stars: _Stars, with_colour: bool, intrinsic: float, settings: ZeroPointSettings
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Solution (zero point, colour term) and its covariance."""
-    weight = 1 / (err[kept] ** 2 + intrinsic**2 + 1e-10)
-    if not with_colour:
-        mean_colour = np.sum(weight * colour[kept]) / weight.sum()
-        value = np.sum(weight * (offset[kept] - settings.default_colour * colour[kept])) / weight.sum()
-        variance = settings.default_colour_err**2
-        corner = 1 / weight.sum() + mean_colour**2 * variance
-        covariance = np.array([[corner, -mean_colour * variance], [-mean_colour * variance, variance]])
-        return np.array([value, settings.default_colour]), covariance
-    basis = np.column_stack([np.ones(kept.sum()), colour[kept]])
-    covariance = np.linalg.inv(basis.T @ (weight[:, None] * basis))
-    return covariance @ (basis.T @ (weight * offset[kept])), covariance
+    weight = 1 / (stars.err**2 + intrinsic**2 + 1e-10)
+    mean = weight @ stars.colour / weight.sum()
+    value = weight @ stars.offset / weight.sum()
+    spread = weight @ ((stars.colour - mean) ** 2 - stars.variance)
+    if with_colour and spread > 0:
+        slope = weight @ ((stars.colour - mean) * (stars.offset - value) - stars.covariance) / spread
+        variance = 1 / spread
+    else:
+        slope, variance = settings.default_colour, settings.default_colour_err**2
+    covariance = np.array(
+        [[1 / weight.sum() + mean**2 * variance, -mean * variance], [-mean * variance, variance]]
+    )
+    return np.array([value - slope * mean, slope]), covariance
 
 
-def _intrinsic(offset, err, colour, kept, with_colour, settings) -> float:
+def _intrinsic(stars: _Stars, with_colour: bool, settings: ZeroPointSettings) -> float:
     """Scatter to be added to the errors for a chi-square of 1 per degree of freedom."""
-    free = kept.sum() - (2 if with_colour else 1)
+    free = stars.offset.size - (2 if with_colour else 1)
     if free < 1:
         return 0.0
     low, high = 0.0, 1.0
 
     def excess(scatter: float) -> float:
-        solution, _ = _weighted(offset, err, colour, kept, with_colour, scatter, settings)
-        left = offset[kept] - solution[0] - solution[1] * colour[kept]
-        return float(np.sum(left**2 / (err[kept] ** 2 + scatter**2 + 1e-10)) / free - 1)
+        solution, _ = _weighted(stars, with_colour, scatter, settings)
+        squares = stars.left(solution) ** 2
+        return float(np.sum(squares / (stars.err**2 + scatter**2 + 1e-10)) / free - 1)
 
     if excess(0.0) <= 0:
         return 0.0
-    for _ in range(40):
+    for _ in range(25):
         middle = (low + high) / 2
         low, high = (middle, high) if excess(middle) > 0 else (low, middle)
     return (low + high) / 2

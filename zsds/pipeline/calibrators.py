@@ -12,7 +12,7 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import ZeroPoint
 from zsds.core.flags import is_defect
 from zsds.core.units import magnitude, magnitude_error
-from zsds.photometry import Patchiness, StarFlat, StarFlatSettings, ZeroPointSettings
+from zsds.photometry import ColourNoise, Patchiness, StarFlat, StarFlatSettings, ZeroPointSettings
 from zsds.pipeline.measure import Measured
 
 
@@ -48,11 +48,12 @@ class Calibrators:
     mag: NDArray[np.float64]
     mag_err: NDArray[np.float64]
     colour: NDArray[np.float64]
+    colour_noise: ColourNoise
 
     def zero_point(self, settings: ZeroPointSettings) -> ZeroPoint:
         """Fit to all of them."""
         return photometry.fit_zero_point(
-            self.flux, self.flux_err, self.mag, self.mag_err, self.colour, settings
+            self.flux, self.flux_err, self.mag, self.mag_err, self.colour, settings, self.colour_noise
         )
 
     def residuals(self, zero_point: ZeroPoint) -> NDArray[np.float64]:
@@ -145,8 +146,8 @@ def find_calibrators(
     n_isolated = max(int((light <= settings.max_neighbour_light).sum()), settings.min_isolated)
     chosen = np.sort(order[:n_isolated])
     star, entry = star[chosen], entry[chosen]
-    first, second = band.catalog_colour
     flux, flux_err = (np.asarray(stars[name][star], dtype=np.float64) for name in ("flux", "flux_err"))
+    first, second = band.catalog_colour
     return Calibrators(
         np.asarray(stars["x"][star], dtype=np.float64),
         np.asarray(stars["y"][star], dtype=np.float64),
@@ -156,7 +157,26 @@ def find_calibrators(
         np.asarray(catalog[f"{band.catalog_mag}_err"][entry], dtype=np.float64),
         np.asarray(catalog[first][entry], dtype=np.float64)
         - np.asarray(catalog[second][entry], dtype=np.float64),
+        _colour_noise(catalog[entry], band),
     )
+
+
+def _colour_noise(catalog: Table, band: Band) -> ColourNoise:
+    """From the errors of the catalog, 0 where it has none."""
+    variances = {name: _variance(catalog, f"{name}_err") for name in band.catalog_colour}
+    first, second = band.catalog_colour
+    shared = np.zeros(len(catalog))
+    if band.catalog_mag == first:
+        shared = variances[first]
+    elif band.catalog_mag == second:
+        shared = -variances[second]
+    return ColourNoise(variances[first] + variances[second], shared)
+
+
+def _variance(catalog: Table, error: str) -> NDArray[np.float64]:
+    if error not in catalog.colnames:
+        return np.zeros(len(catalog))
+    return np.nan_to_num(np.ma.filled(np.ma.asarray(catalog[error], dtype=np.float64), 0.0)) ** 2
 
 
 _FLUXES = {
