@@ -1,4 +1,4 @@
-# make demo | make test | make test-services | make bench | make lint | make clean
+# make demo | make test | make test-services | make bench | make peers | make lint | make clean
 PYTHON ?= python3
 VENV ?= .venv
 RUN = OMP_NUM_THREADS=1 $(VENV)/bin
@@ -9,7 +9,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: demo test test-services services lint bench bench-speed bench-fidelity clean
+.PHONY: demo test test-services services lint bench bench-speed bench-fidelity peers clean
 
 demo: $(VENV)/.ready
 	$(RUN)/zsds demo demo
@@ -41,5 +41,16 @@ bench-speed: $(VENV)/.ready
 bench-fidelity: $(VENV)/.ready
 	$(RUN)/python -m benchmarks.fidelity --out bench
 
+# Public programs that bench-fidelity sets beside ours where they are installed.
+peers: .venv-peers/.ready
+	command -v source-extractor psfex scamp SWarp || \
+	  ($(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends source-extractor psfex scamp swarp)
+
+.venv-peers/.ready: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	PIP_CONSTRAINT=benchmarks/peers.txt PIP_BUILD_CONSTRAINT=benchmarks/peers.txt \
+	  .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build dist bench *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) .venv-peers demo build dist bench *.egg-info .pytest_cache .ruff_cache .mypy_cache

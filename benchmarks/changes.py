@@ -74,7 +74,7 @@ def find_injected(done: Processed) -> Injected:
     light = true_flux(simulated, table)
     flux, snr = sign * light_in_stamp(done.science) * light, light / ideal_errors(done, table)
     found = done.difference.candidates
-    row = _found(found, x, y, sign > 0)
+    row = found_rows(found, x, y, sign > 0)
     is_alert = (row >= 0) & np.append(found["is_alert"], False).astype(bool)[row]
     alone = cKDTree(np.transpose([x, y])).query(np.transpose([x, y]), k=2)[0][:, 1] > EDGE_PX
     return Injected(x, y, flux, snr, np.asarray(table["host"]), row, is_alert, alone)
@@ -115,9 +115,10 @@ def _flux_variance(
     return np.array(variances)
 
 
-def _found(
+def found_rows(
     found: Table, x: NDArray[np.float64], y: NDArray[np.float64], rose: NDArray[np.bool_]
 ) -> np.ndarray:
+    """Row of the candidate of the right sign at each position, else -1."""
     row = np.full(len(x), -1)
     for sign in (True, False):
         rows = np.flatnonzero(np.asarray(found["is_positive"]) == sign)

@@ -2,13 +2,11 @@
 
 import logging
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from astropy.table import Table
 
-from benchmarks.peers import is_present, run_psfex, run_scamp
+from benchmarks.peers import core_seconds, is_present, run_psfex, run_scamp
 from benchmarks.rows import Row
 from benchmarks.skies import Calibrated, matched, nominal_wcs
 from benchmarks.stars import astrometry_rows, psf_rows, true_stars
@@ -67,10 +65,3 @@ def _scamp_rows(one: Calibrated) -> list[Row]:
     row = matched(truth["x"], truth["y"], (found.x, found.y), 1.0)
     both = row >= 0
     return astrometry_rows(one, truth[both], found.ra[row[both]], found.dec[row[both]])
-
-
-def core_seconds(function: Callable[[], object]) -> float:
-    """Core-seconds of this process that a call takes."""
-    before = time.process_time()
-    function()
-    return time.process_time() - before

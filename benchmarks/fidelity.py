@@ -26,6 +26,7 @@ from benchmarks.rows import Row, format_table, markdown, pull_rows
 from benchmarks.skies import FULL_FRAME, FULL_SKIES, SKIES, Frame, SkyCase, process
 from benchmarks.solutions import solution_rows, solve
 from benchmarks.stars import all_flux_pulls, flux_rows, star_rows, zero_point_pulls
+from benchmarks.versus import beside_subtractions, pooled_versus, versus_markdown
 from benchmarks.zero_points import tie_rows, tied
 from zsds.core.difference import SCORE_EDGES
 from zsds.core.errors import UnusableData
@@ -67,6 +68,7 @@ def measure_sky(case: SkyCase, frame: Frame) -> SkyResult:
     forced = force(done, injected)
     score = np.histogram(done.difference.difference.score[empty_sky(done, injected)], SCORE_EDGES)[0]
     rows += [*change_rows(done, injected), *forced_rows(case.name, [forced])]
+    rows += beside_subtractions(done, injected)
     return SkyResult(rows, *pooled, ChangeSample(injected, forced, score))
 
 
@@ -83,6 +85,7 @@ def pooled_rows(results: list[SkyResult]) -> list[Row]:
         *pull_rows("zero point", "all", pulls[:, 0], (0.1, 0.1)),
         *pull_rows("zero point of PSF fluxes", "all", pulls[np.isfinite(pulls[:, 1]), 1], (0.1, 0.1)),
         *pull_rows("colour term", "all", pulls[:, 2], (0.1, 0.1)),
+        *pooled_versus(row for one in results for row in one.rows),
     ]
     if changes:
         rows += completeness_rows("all", [one.injected for one in changes])
@@ -145,6 +148,7 @@ def main(
     shown = samples(results)
     if shown is not None:
         plot_samples(shown, out / "fidelity.png")
+    (out / "subtractions.md").write_text(versus_markdown(rows), encoding="utf-8")
     typer.echo(f"{format_table(rows)}\nmachine: {describe(machine)}")
 
 

@@ -8,7 +8,8 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def run_psfex(exposure: Exposure, options: Sequence[str] = ()) -> PsfexModel:
         _extract(exposure, folder)
         defaults = _defaults(folder, "psfex")
         command = ["psfex", "stars.cat", "-c", defaults, "-CHECKIMAGE_TYPE", "NONE", *QUIET, *options]
-        seconds = _timed(command, folder)
+        seconds = timed(command, folder)
         with fits.open(folder / "stars.psf") as hdus:
             header, planes = hdus[1].header, hdus[1].data["PSF_MASK"][0].astype(float)
     planes = planes.reshape(-1, *planes.shape[-2:])
@@ -145,7 +146,7 @@ def run_scamp(exposure: Exposure, guess: fits.Header, gaia: Table) -> ScampStars
             "-ASTREFMAGERR_KEY", "MAGERR", "-POSITION_MAXERR", "3.5", "-CROSSID_RADIUS", "2.0",
             "-SOLVE_PHOTOM", "N", *QUIET,
         ]  # fmt: skip
-        seconds = _timed(command, folder)
+        seconds = timed(command, folder)
         lines = (folder / "stars.head").read_text(encoding="latin-1").splitlines()
         found = Table.read(folder / "stars.cat", hdu=2)
     cards = [line for line in lines if not line.startswith(("HISTORY", "COMMENT", "END"))]
@@ -174,7 +175,7 @@ def _extract(exposure: Exposure, folder: Path) -> None:
         "-WEIGHT_TYPE", "MAP_WEIGHT", "-WEIGHT_IMAGE", "weight.fits", "-WEIGHT_GAIN", "N",
         "-SATUR_LEVEL", str(exposure.info.saturation * 0.8), "-VERBOSE_TYPE", "QUIET",
     ]  # fmt: skip
-    _timed(command, folder)
+    timed(command, folder)
 
 
 def _write_reference(gaia: Table, path: Path) -> None:
@@ -213,7 +214,14 @@ def _defaults(folder: Path, program: str) -> str:
     return path.name
 
 
-def _timed(command: list[str], folder: Path) -> float:
+def core_seconds(function: Callable[[], object]) -> float:
+    """Core-seconds of this process that a call takes."""
+    before = time.process_time()
+    function()
+    return time.process_time() - before
+
+
+def timed(command: list[str], folder: Path) -> float:
     """Run a program; its core-seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=folder, check=True, capture_output=True)

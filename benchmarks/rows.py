@@ -33,6 +33,8 @@ class Row:
         What a public program reaches on the same pixels in the same run.
     peer_name : str
         Which.
+    peers : dict or None
+        What each of several public programs reaches; ``peer`` is the best of them.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Row:
     n: int = 0
     peer: float | None = None
     peer_name: str = ""
+    peers: dict[str, float] | None = None
 
     @property
     def passed(self) -> bool | None:
