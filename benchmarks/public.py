@@ -1,8 +1,9 @@
 """One public subtraction of a pair of images, by the Python of the peers' environment (``make peers``).
 
-``python public.py METHOD FOLDER OUT`` reads ``science``, ``reference``, their errors ``*_err`` (1 sigma), ``bad`` (not
-0 where masked) and ``facts.json`` from the folder: same pixels, same units, no sky. It writes ``difference.fits``,
-``score.fits`` where the method has one of noise 1, and ``seconds.json``. Nothing of zsds is imported.
+``python public.py METHOD FOLDER OUT`` reads ``science``, ``reference``, their errors ``*_err`` (1 sigma),
+``bad`` (not 0 where masked) and ``facts.json`` from the folder: same pixels, same units, no sky. It writes
+``difference.fits``, ``score.fits`` where the method has one of noise 1, and ``seconds.json``.
+Nothing of zsds is imported.
 """
 
 import json
@@ -48,8 +49,8 @@ def by_stdpipe(planes: Planes, facts: Facts, out: Path) -> Planes:
     return {"difference": difference, "score": score}
 
 
-def by_sfft(planes: Planes, facts: Facts, out: Path) -> Planes:
-    """SFFT with its own choice of stars; the reference is convolved, or the science image if that is sharper."""
+def by_sfft(planes: Planes, facts: Facts, out: Path) -> Planes:  # noqa: ARG001 - as the others
+    """SFFT with its own choice of stars; it convolves the sharper image."""
     from sfft.EasySparsePacket import Easy_SparsePacket  # noqa: PLC0415
 
     for name in ("science", "reference"):
@@ -70,7 +71,7 @@ def by_sfft(planes: Planes, facts: Facts, out: Path) -> Planes:
     return {"difference": difference}
 
 
-def by_properimage(planes: Planes, facts: Facts, out: Path) -> Planes:
+def by_properimage(planes: Planes, facts: Facts, out: Path) -> Planes:  # noqa: ARG001
     """ProperImage with PSFs from its own stars; the noise of its score is off by orders of magnitude."""
     from properimage.operations import subtract  # noqa: PLC0415
     from properimage.single_image import SingleImage  # noqa: PLC0415

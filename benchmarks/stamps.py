@@ -306,7 +306,7 @@ def draw(found: Sequence[Comparison], path: Path) -> None:
     axis.axhline(0, color="gray", lw=0.8)
     axis.set(xlabel="magpsf of the packet", ylabel="ours - magpsf, mag")
     axis.legend(fontsize=8)
-    figure.savefig(path, dpi=52, pil_kwargs={"optimize": True})
+    figure.savefig(path, dpi=48, pil_kwargs={"optimize": True})
 
 
 def main(

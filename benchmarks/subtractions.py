@@ -1,7 +1,7 @@
 """Public subtractions of the pixels that ours subtracts, and the search of what they leave.
 
-They get the same calibrated epochs with our WCS, zero points, masks and noise maps; SWarp co-adds the reference and
-brings it to the science pixels. Each runs in an environment of its own (``make peers``).
+They get the same calibrated epochs with our WCS, zero points, masks and noise maps; SWarp co-adds the
+reference and brings it to the science pixels. Each runs in an environment of its own (``make peers``).
 """
 
 import json
@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from benchmarks.changes import EDGE_PX
 from benchmarks.peers import core_seconds, is_present
 from benchmarks.skies import Processed
 from benchmarks.swarp import warp_reference
+from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
 from zsds.pipeline.difference import make_difference
 from zsds.pipeline.settings import Settings
@@ -94,14 +96,24 @@ def subtract_all(done: Processed) -> Subtractions:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bad = _write_pair(done, folder)
-        near = binary_dilation(bad, iterations=NEAR_DEFECT_PX)
-        near[:EDGE_PX], near[-EDGE_PX:] = True, True
-        near[:, :EDGE_PX], near[:, -EDGE_PX:] = True, True
+        science = done.science.result.exposure
+        bad = write_pair(science, [one.result.exposure for one in done.references], folder)
+        near = close_to(bad)
         fitting = [method for method in METHODS if bad.size / 1e6 < MOST_MPX.get(method, np.inf)]
-        runs = {method: _run(method, done, folder) for method in fitting}
-    theirs = {method: _searched(*run, done, bad, near) for method, run in runs.items() if run is not None}
+        registration = done.difference.difference.registration
+        misplaced = registration.dx_rms, registration.dy_rms
+        fwhm = done.science.result.measured.psf_fit.fwhm
+        runs = {method: run_method(method, folder, fwhm, misplaced) for method in fitting}
+    theirs = {m: searched(*run, fwhm, bad, near) for m, run in runs.items() if run is not None}
     return Subtractions(near, _ours(done, near), theirs)
+
+
+def close_to(bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels near a defect or an edge."""
+    near = binary_dilation(bad, iterations=NEAR_DEFECT_PX)
+    near[:EDGE_PX], near[-EDGE_PX:] = True, True
+    near[:, :EDGE_PX], near[:, -EDGE_PX:] = True, True
+    return near
 
 
 def at(plane: NDArray, x: NDArray, y: NDArray) -> NDArray:
@@ -110,10 +122,15 @@ def at(plane: NDArray, x: NDArray, y: NDArray) -> NDArray:
     return plane[np.clip(np.rint(y).astype(int), 0, ny - 1), np.clip(np.rint(x).astype(int), 0, nx - 1)]
 
 
-def _write_pair(done: Processed, folder: Path) -> NDArray[np.bool_]:
-    """Files for `benchmarks.public`; where either image has a defect."""
-    science = done.science.result.exposure
-    reference = warp_reference([one.result.exposure for one in done.references], science, folder)
+def write_pair(science: Exposure, references: Sequence[Exposure], folder: Path) -> NDArray[np.bool_]:
+    """Files for `benchmarks.public`, the reference brought by SWarp; where either image has a defect.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If SWarp fails.
+    """
+    reference = warp_reference(references, science, folder)
     bad = is_defect(science.mask) | ~np.isfinite(science.data) | ~np.isfinite(reference.error)
     planes = {
         "science": science.data,
@@ -128,18 +145,16 @@ def _write_pair(done: Processed, folder: Path) -> NDArray[np.bool_]:
     return bad
 
 
-def _run(method: str, done: Processed, folder: Path) -> tuple[dict[str, NDArray], float] | None:
-    """Planes that a method wrote, and its core-seconds; None if it failed."""
+def run_method(
+    method: str, folder: Path, fwhm: float, misplaced: tuple[float, float]
+) -> tuple[dict[str, NDArray], float] | None:
+    """Planes that a method made of the files in a folder, and its core-seconds; None if it failed."""
     programs, out = folder / "programs", folder / method
     programs.mkdir(exist_ok=True)
     out.mkdir()
     if not (programs / "sex").exists():  # the name by which all of them call source-extractor
         (programs / "sex").symlink_to(shutil.which("source-extractor") or "source-extractor")
-    registration = done.difference.difference.registration
-    facts = {
-        "fwhm": done.science.result.measured.psf_fit.fwhm,
-        "misplaced": [registration.dx_rms, registration.dy_rms],
-    }
+    facts = {"fwhm": fwhm, "misplaced": misplaced}
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     command = [PYTHON, "-W", "ignore", Path(__file__).with_name("public.py"), method, folder, out]
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
@@ -149,21 +164,19 @@ def _run(method: str, done: Processed, folder: Path) -> tuple[dict[str, NDArray]
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         last = str(error.stderr or error).strip().rpartition("\n")[2]
-        logging.getLogger(__name__).warning("%s: %s: %s", done.case.name, method, last)
+        logging.getLogger(__name__).warning("%s: %s", method, last)
         return None
     paths = [path for path in (out / "difference.fits", out / "score.fits") if path.exists()]
     planes = {path.stem: fits.getdata(path).astype(np.float32) for path in paths}
     return planes, float(json.loads((out / "seconds.json").read_text()))
 
 
-def _searched(
-    planes: dict[str, NDArray], seconds: float, done: Processed, bad: NDArray, near: NDArray
-) -> Found:
+def searched(planes: dict[str, NDArray], seconds: float, fwhm: float, bad: NDArray, near: NDArray) -> Found:
     """Peaks of a method's own score, or else of its difference filtered and divided by its rms."""
     own_noise = "score" in planes
 
     def search() -> None:
-        score = planes["score"] if own_noise else _filtered(planes["difference"], bad, done.case.fwhm)
+        score = planes["score"] if own_noise else _filtered(planes["difference"], bad, fwhm)
         found.append((score, _peaks(score, near)))
 
     found: list[tuple[NDArray, Table]] = []

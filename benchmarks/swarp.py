@@ -1,4 +1,4 @@
-"""SWarp's chain to a reference on the science pixels: epochs co-added on one grid, the co-add moved to another."""
+"""SWarp's way to a reference on the science pixels: a co-add on a grid of its own, then moved to that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def _plain_header(exposure: Exposure) -> fits.Header:
 
 
 def tpv_header(exposure: Exposure) -> fits.Header:
-    """The exposure's coordinates with the distortion as PV polynomials, which SWarp reads; SIP it does not."""
+    """The exposure's coordinates with the distortion as PV polynomials, which SWarp reads."""
     header, (ny, nx) = _plain_header(exposure), exposure.shape
     linear, matrix = WCS(header), exposure.wcs.pixel_scale_matrix
     x, y = (g.ravel() for g in np.meshgrid(np.linspace(0, nx - 1, 25), np.linspace(0, ny - 1, 25)))

@@ -123,29 +123,29 @@ def _row(measure: Measure, truth: Truth, every: Subtractions) -> Row:
 
 def pooled_versus(rows: Iterable[Row]) -> list[Row]:
     """Means over the skies of what `versus_rows` measured; of each peer over the skies it did."""
-    pooled = []
     rows = list(rows)
-    for measure in MEASURES:
-        here = [row for row in rows if row.name == f"difference: {measure.name}" and np.isfinite(row.value)]
-        if not here:
-            continue
-        names = sorted({name for row in here for name in row.peers or {}})
-        peers = {
-            name: float(np.mean([r.peers[name] for r in here if name in (r.peers or {})])) for name in names
-        }
-        best = measure.best(peers) if peers else ""
-        value, error = (
-            float(np.mean([r.value for r in here])),
-            float(np.sqrt(sum(r.error**2 for r in here))),
-        )
-        bounds = [row.bound for row in here if row.bound is not None]
-        pooled.append(
-            Row(
-                here[0].name, "all", value, error / len(here), float(np.mean(bounds)) if bounds else None,
-                n=sum(r.n for r in here), peer=peers.get(best), peer_name=best, peers=peers,
-            )
-        )  # fmt: skip
-    return pooled
+    parts = [(m, [row for row in rows if row.name == f"difference: {m.name}"]) for m in MEASURES]
+    return [_pooled(measure, here) for measure, here in parts if here]
+
+
+def _pooled(measure: Measure, rows: list[Row]) -> Row:
+    names = sorted({name for row in rows for name in row.peers or {}})
+    peers = {name: _mean((row.peers or {}).get(name) for row in rows) for name in names}
+    best = measure.best(peers) if peers else ""
+    error = float(np.sqrt(sum(row.error**2 for row in rows))) / len(rows)
+    value, bound, n = (
+        _mean(row.value for row in rows),
+        _mean(row.bound for row in rows),
+        sum(row.n for row in rows),
+    )
+    return Row(
+        rows[0].name, "all", value, error, bound, n=n, peer=peers.get(best), peer_name=best, peers=peers
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _false(truth: Truth, found: Found, ours: Found) -> tuple[float, float, float]:  # noqa: ARG001
@@ -185,8 +185,8 @@ def _false_as_deep(truth: Truth, found: Found, ours: Found) -> tuple[float, floa
 def _at_stars(truth: Truth, found: Found, ours: Found) -> tuple[float, float, float]:  # noqa: ARG001
     """Median over constant bright stars of the false flux there over the star's, %: rms of 3 x 3 pixels.
 
-    The flux is that of a filter as wide as the seeing, its unit by bright transients, so that a difference which is
-    smoother has no advantage. The bound is the stars' own noise.
+    The flux is that of a filter as wide as the seeing, its unit by bright transients, so that a difference
+    which is smoother has no advantage. The bound is the stars' own noise.
     """
     stars = truth.done.science.simulated.truth
     x, y, flux, snr = (np.asarray(stars[name], float) for name in ("x", "y", "flux", "snr"))
