@@ -1,6 +1,6 @@
 """Pairs of real images: score on empty sky, what stars leave, a comet at its ephemeris, headers, and peers.
 
-``python -m benchmarks.real FOLDER --out DIR`` takes the folder with ``ztf_images`` and ``subtraction`` in it, prints
+``python -m benchmarks.real FOLDER --out DIR`` takes the folder of ``ztf_images`` and ``subtraction``, prints
 the figures, and writes ``real.json``, ``scores.png`` and ``comet.png``.
 """
 

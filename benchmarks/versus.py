@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, maximum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
-from benchmarks.changes import PEAKS_PER_MPX, Injected, depth_loss, find_injected, found_rows
+from benchmarks.changes import PEAKS_PER_MPX, Injected, depth_loss, empty_sky, found_rows
 from benchmarks.rows import Row, width
 from benchmarks.skies import Processed, matched
 from benchmarks.subtractions import LOWEST, Found, Subtractions, are_present, at, subtract_all
@@ -85,15 +85,11 @@ class Truth:
 
     @property
     def dark(self) -> NDArray[np.bool_]:
-        """Pixels in which the truth holds no light, away from transients."""
-        variance = self.done.truth.science.exposure.variance
-        dark = (variance < 1.003 * variance.min()) & ~self.near
-        bright = np.zeros(dark.shape, bool)
-        bright[np.rint(self.injected.y).astype(int), np.rint(self.injected.x).astype(int)] = True
-        return dark & ~maximum_filter(bright, 25)
+        """Empty sky."""
+        return empty_sky(self.done, self.injected) & ~self.near
 
 
-def beside_subtractions(done: Processed) -> list[Row]:
+def beside_subtractions(done: Processed, injected: Injected) -> list[Row]:
     """Rows of our difference: the best of the public ones as peer, all of them in ``peers``; none without."""
     if not are_present():
         return []
@@ -102,7 +98,7 @@ def beside_subtractions(done: Processed) -> list[Row]:
     except subprocess.CalledProcessError as error:
         logging.getLogger(__name__).warning("%s: %s", done.case.name, error)
         return []
-    return versus_rows(Truth(done, find_injected(done), every.near), every)
+    return versus_rows(Truth(done, injected, every.near), every)
 
 
 def versus_rows(truth: Truth, every: Subtractions) -> list[Row]:

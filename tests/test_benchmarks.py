@@ -98,6 +98,7 @@ def _burn(seconds):
 
 def test_fidelity_judges_a_sky(monkeypatch, tmp_path):
     monkeypatch.setattr("benchmarks.comparison.is_present", lambda *_: False)  # no test needs the peers
+    monkeypatch.setattr("benchmarks.versus.are_present", lambda: False)
     sky = replace(SKIES[1], stars=16000)
     result = measure_sky(sky, Frame((330, 350), n_epochs=3, n_transients=25))
     names = {row.name: row for row in result.rows}
