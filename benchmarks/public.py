@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+INF_LOSS = 0.25  # ProperImage's default
 Planes = dict[str, np.ndarray]
 Facts = dict[str, Any]
+SMALL_PX = 300_000  # fewer pixels hold too few stars for a kernel that varies
 TILE_PX = 350  # side of the parts that are given a PSF of their own
 
 
@@ -61,6 +63,7 @@ def by_sfft(planes: Planes, facts: Facts, out: Path) -> Planes:  # noqa: ARG001 
         str(out / "sfft_reference.fits"),
         str(out / "sfft_science.fits"),
         FITS_DIFF=str(out / "sfft_difference.fits"),
+        KerPolyOrder=2 if planes["science"].size > SMALL_PX else 0,
         BACKEND_4SUBTRACT="Numpy",
         NUM_CPU_THREADS_4SUBTRACT=1,
         VERBOSE_LEVEL=0,
@@ -78,7 +81,9 @@ def by_properimage(planes: Planes, facts: Facts, out: Path) -> Planes:  # noqa: 
 
     bad = planes["bad"] > 0
     new, reference = (SingleImage(planes[name], mask=bad) for name in ("science", "reference"))
-    return {"difference": np.real(subtract(reference, new, fitted_psf=False)[0])}
+    difference = np.real(subtract(reference, new, inf_loss=INF_LOSS, fitted_psf=False)[0])
+    sign = np.sign(np.sum(reference.get_variable_psf(INF_LOSS)[1][0]))  # that of a PSF is arbitrary
+    return {"difference": difference * sign}
 
 
 METHODS: dict[str, Callable[[Planes, Facts, Path], Planes]] = {
