@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 
+from benchmarks.plots import save_small
 from benchmarks.subtractions import METHODS, are_present, close_to, run_method, searched, write_pair
 from zsds.core.flags import is_defect
 from zsds.core.robust import central_width
@@ -223,7 +224,7 @@ def draw_scores(pairs: dict[str, PairResult], path: Path) -> None:
     left.legend(fontsize=7)
     right.axhline(5, color="k", ls=":", lw=1)
     right.set(xscale="log", yscale="log", xlabel="S/N of the star", ylabel="largest score at it")
-    figure.savefig(path, dpi=72, pil_kwargs={"optimize": True})
+    save_small(figure, path)
 
 
 def draw_comet(pair: PairResult, path: Path, half: int = 32) -> None:
@@ -256,7 +257,7 @@ def draw_comet(pair: PairResult, path: Path, half: int = 32) -> None:
     figure.suptitle(
         f"{2 * half * scale:.0f} arcsec a side; circles: alerts, brighter orange, fainter blue", fontsize=8
     )
-    figure.savefig(path, dpi=72, pil_kwargs={"optimize": True})
+    save_small(figure, path)
 
 
 def main(

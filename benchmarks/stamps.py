@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks.plots import save_small
 from zsds.alerts.stamps import open_stamp
 from zsds.core.difference import Difference
 from zsds.core.errors import BadInput, UnusableData
@@ -306,7 +307,7 @@ def draw(found: Sequence[Comparison], path: Path) -> None:
     axis.axhline(0, color="gray", lw=0.8)
     axis.set(xlabel="magpsf of the packet", ylabel="ours - magpsf, mag")
     axis.legend(fontsize=8)
-    figure.savefig(path, dpi=48, pil_kwargs={"optimize": True})
+    save_small(figure, path, dpi=76)
 
 
 def main(
