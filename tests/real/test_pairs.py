@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from zsds.core.errors import BadInput, UnusableData
+from zsds.core.exposure import ZeroPoint
 from zsds.core.flags import is_defect
 from zsds.io.calibrated import clipped_level, read_calibrated
 from zsds.io.images import read_exposure, read_image
@@ -114,6 +115,20 @@ def test_seeing_and_depth_against_the_header(shared_data, name):
     exposure = measured.exposure
     limit = limiting_magnitude(exposure, exposure.psf, exposure.zero_point)
     assert limit == pytest.approx(header["MAGLIM"], abs=0.3)
+
+
+def test_depth_of_a_frame_of_the_earlier_camera_against_its_header(shared_data):
+    from zsds.photometry import limiting_magnitude
+    from zsds.pipeline.measure import MeasureSettings, measure
+
+    path = shared_data / "ztf_images" / "PTF_P48_cropped_R_1001px.fits.gz"
+    header = fits.getheader(path)
+    measured = measure(read_calibrated(path), MeasureSettings())
+    fwhm_arcsec = measured.psf_fit.fwhm * header["PIXSCALE"]
+    assert 0.9 * header["FWHMSEX"] < fwhm_arcsec < header["MEDFWHM"]
+    one_a_second = ZeroPoint(header["IMAGEZPT"] + 2.5 * np.log10(header["EXPTIME"] * header["GAIN"]))
+    limit = limiting_magnitude(measured.exposure, measured.exposure.psf, one_a_second)
+    assert limit == pytest.approx(header["LMGAPCZP"], abs=0.3)
 
 
 def test_different_filters_work_and_are_told(colours):
