@@ -209,11 +209,11 @@ def _seconds(truth: Truth, found: Found, ours: Found) -> tuple[float, float, Non
 
 
 MEASURES = (
-    Measure("false candidates beyond 5 sigma per Mpx", "small", _false),
+    Measure("false candidates per Mpx", "small", _false),
     Measure("depth lost at 5 sigma, mag", "small", _depth),
-    Measure("completeness above ideal S/N 5, as many false as ours", "large", _completeness),
-    Measure("false candidates per Mpx, as many found as ours", "small", _false_as_deep),
-    Measure("false flux at stars of S/N > 100, % of theirs", "small", _at_stars),
+    Measure("completeness, as many false as ours", "large", _completeness),
+    Measure("false per Mpx, as many found as ours", "small", _false_as_deep),
+    Measure("false flux at bright stars, %", "small", _at_stars),
     Measure("width of the score on empty sky", "one", _own_noise),
     Measure("subtraction and search, core-s", "small", _seconds),
 )

@@ -54,10 +54,10 @@ def test_thresholds_make_false_counts_or_completeness_equal(judged):
     share, error, bound = measure("completeness").of(truth, theirs, ours)
     assert share == pytest.approx(0.2)  # above 9, their second false one, stands one transient
     assert error > 0 and bound == 1
-    rate = measure("false candidates per Mpx").of(truth, theirs, ours)[0]
+    rate = measure("false per Mpx").of(truth, theirs, ours)[0]
     assert rate == pytest.approx(4 / 2)  # down to 5.2, their fourth transient
-    assert measure("false candidates per Mpx").of(truth, ours, ours)[0] == 0  # its false one is the weakest
-    assert measure("false candidates beyond").of(truth, theirs, ours)[0] == pytest.approx(4 / 2)
+    assert measure("false per Mpx").of(truth, ours, ours)[0] == 0  # its false one is the weakest
+    assert measure("false candidates").of(truth, theirs, ours)[0] == pytest.approx(4 / 2)
 
 
 def test_search_finds_both_signs_away_from_defects():
