@@ -187,7 +187,7 @@ def solve(seed: int) -> Outcome:
     settings = ScienceSettings()
     try:
         found = fit_astrometry(made.stars, made.gaia, made.guess, MJD, settings.astrometry)
-        check_astrometry(found, settings.quality)
+        check_astrometry(found, made.stars, made.gaia, settings.quality)
     except UnusableData as error:
         return Outcome(seed, draw, float("inf"), str(error))
     return Outcome(seed, draw, worst_offset(found.wcs, made.true, draw.shape))

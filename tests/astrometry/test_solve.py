@@ -6,6 +6,7 @@ from random_sky import MJD, make_sky, nominal
 from zsds.astrometry import AstrometrySettings, fit_astrometry
 from zsds.core.errors import UnusableData
 from zsds.core.tables import check_table
+from zsds.pipeline.science import QualitySettings, check_astrometry
 
 
 def solve(sky, **settings):
@@ -121,6 +122,19 @@ def test_inverse_polynomials_agree():
     assert np.abs(focal[1] + np.polynomial.polynomial.polyval2d(u, v, wcs.sip.bp) - y.ravel()).max() < 1e-3
     again = wcs.all_world2pix(*world, 0)
     assert np.abs(again[0] - x.ravel()).max() < 1e-3
+
+
+def test_image_with_a_corner_unknown_is_refused_unless_the_catalog_has_a_gap():
+    sky = make_sky(np.random.default_rng(15), 60, (1000, 1200), distortion=1.0)
+    found = solve(sky)
+    limit = found.metrics["worst_place_arcsec"]
+    check_astrometry(found, sky.stars, sky.gaia, QualitySettings(max_place_error_arcsec=1.01 * limit))
+    strict = QualitySettings(max_place_error_arcsec=0.99 * limit)
+    with pytest.raises(UnusableData, match="all over the image"):
+        check_astrometry(found, sky.stars, sky.gaia, strict)
+    x, y = found.wcs.all_world2pix(sky.gaia["ra"], sky.gaia["dec"], 0)
+    crowded = Table({"x": np.linspace(820, 1190, 40), "y": np.linspace(690, 990, 40)})
+    check_astrometry(found, crowded, sky.gaia[(x < 795) | (y < 660)], strict)
 
 
 def test_metrics_by_magnitude_and_cell():

@@ -3,7 +3,7 @@
 from zsds.astrometry.epoch import moved_to_epoch
 from zsds.astrometry.offset import Offset, find_offset
 from zsds.astrometry.positions import Matches, match_positions
-from zsds.astrometry.residuals import uncovered_cells
+from zsds.astrometry.residuals import catalog_gaps, uncovered_cells
 from zsds.astrometry.settings import AstrometrySettings
 from zsds.astrometry.solve import Astrometry, fit_astrometry
 
@@ -12,6 +12,7 @@ __all__ = [
     "AstrometrySettings",
     "Matches",
     "Offset",
+    "catalog_gaps",
     "find_offset",
     "fit_astrometry",
     "match_positions",

@@ -99,6 +99,14 @@ def uncovered_cells(
     return int(np.sum((known == 0) & ((1 - matched_fraction) ** found < chance)))
 
 
+def catalog_gaps(wcs: WCS, catalog: Table, stars: Table, n_matches: int) -> int:
+    """`uncovered_cells` of an image of known ``pixel_shape`` from the tables of catalog and stars."""
+    known = wcs.wcs_world2pix(np.stack([catalog["ra"], catalog["dec"]], axis=1), 0)
+    found = np.stack([stars["x"], stars["y"]], axis=1)
+    nx, ny = wcs.pixel_shape
+    return uncovered_cells(known, found, n_matches / max(len(stars), 1), (ny, nx))
+
+
 def _cell_counts(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
     ny, nx = shape
     edges = [-0.5, ny - 0.5], [-0.5, nx - 0.5]

@@ -141,7 +141,7 @@ def calibrate(
     solution = astrometry.fit_astrometry(
         measured.stars, sky.gaia, guess, exposure.info.mid_mjd, settings.astrometry
     )
-    check_astrometry(solution, settings.quality)
+    check_astrometry(solution, measured.stars, sky.gaia, settings.quality)
     measured = replace(measured, stars=with_positions(measured.stars, solution.wcs))
     fwhm_arcsec = measured.psf_fit.fwhm * pixel_scale_arcsec(solution.wcs)
     tie = tie_to_catalog(measured, sky.ps1, band, fwhm_arcsec, settings.tie)
@@ -175,18 +175,25 @@ def _check_pixels(exposure: Exposure, quality: QualitySettings) -> None:
         raise UnusableData("too many unusable pixels", {"fraction": defects, "saturated": saturated})
 
 
-def check_astrometry(solution: astrometry.Astrometry, quality: QualitySettings) -> None:
-    """Refuse a solution whose residuals are large, or that is not known all over the image.
+def check_astrometry(
+    solution: astrometry.Astrometry, stars: Table, gaia: Table, quality: QualitySettings
+) -> None:
+    """Refuse a solution whose residuals are large, or that few matches leave unknown in a corner.
+
+    A catalog with gaps is no fault of the image: it is let pass, and whoever brought the catalog told.
 
     Raises
     ------
     UnusableData
     """
-    worst, place = max(solution.rms_ra, solution.rms_dec), solution.metrics["worst_place_arcsec"]
+    worst = max(solution.rms_ra, solution.rms_dec)
     if worst > quality.max_rms_arcsec:
         numbers = {"rms_arcsec": worst, "matches": solution.n_matches}
         raise UnusableData("astrometric residuals are too large", numbers)
-    if place > quality.max_place_error_arcsec:
+    place = solution.metrics["worst_place_arcsec"]
+    if place > quality.max_place_error_arcsec and not astrometry.catalog_gaps(
+        solution.wcs, gaia, stars, solution.n_matches
+    ):
         numbers = {"error_arcsec": place, "matches": solution.n_matches}
         raise UnusableData("too few matches for coordinates all over the image", numbers)
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from zsds.astrometry import uncovered_cells
+from zsds.astrometry import catalog_gaps
 from zsds.core.camera import Camera
 from zsds.core.camera_file import load_camera
 from zsds.core.errors import BadInput
@@ -121,9 +121,7 @@ def _require_coverage(archive: Archive, gaia: Table, result: ScienceResult) -> N
     """
     exposure, stars = result.exposure, result.measured.stars
     assert exposure.wcs is not None
-    known = exposure.wcs.wcs_world2pix(np.stack([gaia["ra"], gaia["dec"]], axis=1), 0)
-    found = np.stack([stars["x"], stars["y"]], axis=1)
-    gaps = uncovered_cells(known, found, result.metrics["n_astrometry"] / len(stars), exposure.shape)
+    gaps = catalog_gaps(exposure.wcs, gaia, stars, int(result.metrics["n_astrometry"]))
     if gaps:
         middle = exposure.wcs.wcs_pix2world([[exposure.shape[1] / 2, exposure.shape[0] / 2]], 0)[0]
         raise BadInput(
