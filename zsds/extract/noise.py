@@ -39,14 +39,12 @@ def measure_sky_noise(exposure: Exposure) -> SkyNoise:
     """
     unusable = unusable_pixels(exposure)
     slope = variance_slope(exposure, unusable)
-    step = max(1, int(np.sqrt(exposure.data.size / 4e5)))
-    good = ~unusable[::step, ::step]
-    sample = (exposure.variance[::step, ::step] - slope * exposure.data[::step, ::step])[good]
-    typical = float(np.median(sample)) if sample.size else 0.0
-    variance = np.empty(exposure.shape, np.float32)
+    data, variance = _sample(exposure, unusable)
+    typical = float(np.median(variance - slope * data)) if data.size else 0.0
+    sky_variance = np.empty(exposure.shape, np.float32)
     floor = 0.5 * typical if slope else 0.0
-    remove_source_noise(exposure.data, exposure.variance, unusable, slope, floor, variance)
-    return SkyNoise(variance, slope, float(np.sqrt(max(typical, 0.0))))
+    remove_source_noise(exposure.data, exposure.variance, unusable, slope, floor, sky_variance)
+    return SkyNoise(sky_variance, slope, float(np.sqrt(max(typical, 0.0))))
 
 
 def unusable_pixels(exposure: Exposure, defects: int = int(DEFECTS)) -> NDArray[np.bool_]:
@@ -58,14 +56,12 @@ def unusable_pixels(exposure: Exposure, defects: int = int(DEFECTS)) -> NDArray[
 
 def variance_slope(exposure: Exposure, bad: NDArray[np.bool_]) -> float:
     """Slope of the variance against the data over all pixels, from pairs of medians; between 0 and 2."""
-    step = max(1, int(np.sqrt(exposure.data.size / 4e5)))
-    good = ~bad[::step, ::step]
-    data, variance = exposure.data[::step, ::step][good], exposure.variance[::step, ::step][good]
+    data, variance = _sample(exposure, bad)
     if data.size < 20:
         return 0.0
     low, middle, high = np.percentile(data, [16, 50, 84])
     bright = data > middle + 10 * (high - low)
-    below, above = data < low, bright if bright.sum() >= 200 else data > high
+    below, above = data < low, bright if bright.sum() >= 100 else data > high
     if not below.any() or not above.any():
         return 0.0
     rise = np.median(data[above]) - np.median(data[below])
@@ -73,3 +69,10 @@ def variance_slope(exposure: Exposure, bad: NDArray[np.bool_]) -> float:
         return 0.0
     slope = float((np.median(variance[above]) - np.median(variance[below])) / rise)
     return float(np.clip(slope, 0.0, 2.0)) if slope > 0.02 else 0.0
+
+
+def _sample(exposure: Exposure, bad: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Data and variance of about 100,000 usable pixels."""
+    step = max(1, int(np.sqrt(exposure.data.size / 1e5)))
+    good = ~bad[::step, ::step]
+    return exposure.data[::step, ::step][good], exposure.variance[::step, ::step][good]

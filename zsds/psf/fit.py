@@ -1,7 +1,7 @@
 """The point-spread function of an image, from its stars."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy.table import Table
@@ -14,6 +14,7 @@ from zsds.core.psf import FWHM_PER_SIGMA, PsfModel
 from zsds.core.robust import mad_width
 from zsds.extract.detection import is_spread, stellar_size
 from zsds.extract.noise import SkyNoise, measure_sky_noise
+from zsds.kernels.psf_solve import star_pixels
 from zsds.kernels.shapes import weighted_moments
 from zsds.psf.model import PolynomialPsf, image_geometry, n_terms
 from zsds.psf.moffat import MoffatPsf, fit_moffat
@@ -101,16 +102,17 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     model = PolynomialPsf.from_model(first, exposure.shape, 0, oversampling)
     prior = Prior.around(model, settings.solver)
     order = _order(sample, geometry, settings)
+    solver = replace(settings.solver, max_steps=(settings.solver.max_steps + 1) // 2)
     places = [np.asarray(sources[name], np.float64)[near] for name in "xy"]
     flux = None
     used = np.ones(star.size, bool)
     sweeps = SweepSettings(max_sweeps=3)
-    for _ in range(settings.iterations):
+    for left in reversed(range(settings.iterations)):
         fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
         pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
         used = _keep(pixels.chi, fitted.flux[star], settings)
         _check_count(int(used.sum()), len(sources), settings)
-        model = solve(pixels.take(used), prior, model, order, settings.solver)
+        model = solve(pixels.take(used), prior, model, order, solver if left else settings.solver)
         places, flux = [fitted.x, fitted.y], fitted.flux
         sweeps = SweepSettings(max_sweeps=2)
     fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
@@ -185,12 +187,12 @@ def _order_for(n_stars: int) -> int:
 
 def _near_stars(sources: Table, sample: StarSample, half: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of all sources whose light may reach a star's stamp, and the stars' places among them."""
-    x, y = (np.asarray(sources[name], np.float64) for name in "xy")
-    reach = 1.5 * half
+    x, y, flux = (np.asarray(sources[name], np.float64) for name in ("x", "y", "flux"))
     distance, _ = cKDTree(np.column_stack([sample.x, sample.y])).query(
-        np.column_stack([x, y]), distance_upper_bound=1.5 * reach
+        np.column_stack([x, y]), distance_upper_bound=2.25 * half
     )
-    close = np.isfinite(distance)
+    bright = flux > np.percentile(flux[sample.index], 10)
+    close = distance < np.where(bright, 2.25, 1.25) * half
     close[sample.index] = True
     near = np.flatnonzero(close)
     return near, np.searchsorted(near, sample.index)
@@ -232,20 +234,16 @@ def _star_pixels(
     """Each star's pixels with everything else subtracted."""
     x, y, flux = fitted.x[star], fitted.y[star], fitted.flux[star]
     half = model.size // 2
-    residual, variance = _cut(fitted.residual, x, y, half), _cut(noise.variance, x, y, half)
-    everything = _cut(data, x, y, half) - residual
-    own = flux[:, None, None] * model_stamps(model, x, y)
-    total = variance + noise.slope * np.maximum(everything, np.maximum(own, 0))
-    total += (settings.model_error * own) ** 2 + (0.1 * (everything - own)) ** 2
-    good = (
-        (variance > 0) & np.isfinite(residual) & (np.abs(residual) < 6 * np.sqrt(total) + 0.1 * np.abs(own))
-    )
-    weight = np.where(good, 1 / np.where(total > 0, total, 1), 0)
     offset = np.arange(-half, half + 1)
     core = np.hypot(offset[:, None], offset[None, :]) <= 1.5 * model.fwhm()
-    raw = np.where(variance > 0, residual**2 / np.where(total > 0, total, 1), 0)[:, core]
-    chi = np.sqrt(raw.sum(axis=1) / np.maximum((variance > 0)[:, core].sum(axis=1) - 3, 1))
-    return StarPixels(np.where(good, residual + own, 0), weight, flux, x, y, chi)
+    stamps = model_stamps(model, x, y)
+    values, weight, chi = np.empty_like(stamps), np.empty_like(stamps), np.empty(x.size)
+    row, col = (np.floor(place + 0.5).astype(np.int64) for place in (y, x))
+    star_pixels(
+        data, fitted.residual, noise.variance, noise.slope, stamps, row, col, flux, settings.model_error,
+        core, values, weight, chi,
+    )  # fmt: skip
+    return StarPixels(values, weight, flux, x, y, chi)
 
 
 def _keep(chi: NDArray[np.float64], flux: NDArray[np.float64], settings: PsfSettings) -> NDArray[np.bool_]:
