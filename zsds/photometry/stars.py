@@ -15,6 +15,7 @@ from zsds.extract.noise import SkyNoise, measure_sky_noise
 from zsds.kernels.psf_fit import measure_stars
 from zsds.kernels.stats import flags_around
 from zsds.psf.model import PolynomialPsf
+from zsds.psf.scale import FluxScale
 from zsds.psf.sweep import NOWHERE, FittedStars, SweepSettings, fit_all
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,11 @@ class StarSettings:
 
 
 def fit_stars(
-    exposure: Exposure, psf: PsfModel, sources: Table, settings: StarSettings | None = None
+    exposure: Exposure,
+    psf: PsfModel,
+    sources: Table,
+    settings: StarSettings | None = None,
+    scale: FluxScale | None = None,
 ) -> Table:
     """Fit flux and position of every source, all others subtracted.
 
@@ -48,6 +53,8 @@ def fit_stars(
     sources : Table
         With ``x`` and ``y``, and ``id`` if rows are to be recognised.
     settings : StarSettings
+    scale : FluxScale, optional
+        The PSF's own error, which the errors of fluxes then hold.
 
     Returns
     -------
@@ -71,6 +78,9 @@ def fit_stars(
         data = data - sky
         fitted = fit_all(data, noise, model, fitted.x, fitted.y, settings.sweep, hold, fitted.flux)
     stars = _table(exposure, sources, data, fitted, noise, model, hold, settings)
+    if scale is not None:
+        stars["flux_err"][:] = np.hypot(stars["flux_err"], stars["flux"] * scale.error(fitted.x, fitted.y))
+        stars["snr"][:] = stars["flux"] / stars["flux_err"]
     row, column = _nearest(stars, exposure.shape)
     stars["sky"][:] = sky[row, column]
     log.info("fitted %d stars, median chi %.2f", len(stars), np.median(stars["chi"]))

@@ -76,7 +76,7 @@ def measure(exposure: Exposure, settings: MeasureSettings) -> Measured:
         if exposure.psf is None:
             psf_fit = psf.fit_psf(flat, sources, settings.psf)
     flat = replace(flat, psf=exposure.psf or psf_fit.model)
-    stars = photometry.fit_stars(flat, psf_fit.model, sources, settings.stars)
+    stars = photometry.fit_stars(flat, psf_fit.model, sources, settings.stars, psf_fit.scale)
     apertures = photometry.measure_apertures(flat, stars, psf_fit.model)
     return Measured(_with_sources(flat, stars), background, sources, stars, apertures, psf_fit)
 

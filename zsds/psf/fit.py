@@ -18,6 +18,7 @@ from zsds.kernels.psf_solve import star_pixels
 from zsds.kernels.shapes import weighted_moments
 from zsds.psf.model import PolynomialPsf, image_geometry, n_terms
 from zsds.psf.moffat import MoffatPsf, fit_moffat
+from zsds.psf.scale import FluxScale, flux_scale
 from zsds.psf.selection import SelectionSettings, StarSample, choose_order, select_stars
 from zsds.psf.solver import Prior, SolverSettings, StarPixels, model_stamps, solve
 from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
@@ -55,6 +56,8 @@ class PsfFit:
         Largest pixel of the mean residual of the stars, as a fraction of a star's flux.
     n_stars : int
         Stars used in the last round.
+    scale : FluxScale
+        Error that all fluxes of a place share.
     """
 
     model: PolynomialPsf
@@ -62,6 +65,7 @@ class PsfFit:
     fwhm: float
     residual: float
     n_stars: int
+    scale: FluxScale
 
 
 def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = None) -> PsfFit:
@@ -102,7 +106,7 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     model = PolynomialPsf.from_model(first, exposure.shape, 0, oversampling)
     prior = Prior.around(model, settings.solver)
     order = _order(sample, geometry, settings)
-    solver = replace(settings.solver, max_steps=(settings.solver.max_steps + 1) // 2)
+    solver = replace(settings.solver, max_steps=-(-settings.solver.max_steps // 4))
     places = [np.asarray(sources[name], np.float64)[near] for name in "xy"]
     flux = None
     used = np.ones(star.size, bool)
@@ -121,17 +125,20 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     stars = Table({"id": np.asarray(sources["id"])[sample.index], "x": fitted.x[star], "y": fitted.y[star]})
     stars["flux"], stars["chi"], stars["is_used"] = fitted.flux[star], pixels.chi, used
     residual = _mean_residual(pixels.take(used), model)
+    radius = int(np.median(fitted.radius[star]))
+    scale = flux_scale(pixels.take(used), prior, model, noise, settings.solver, radius)
     log.info(
         "PSF of %d stars: FWHM %.2f px, order %d, residual %.4f", used.sum(), model.fwhm(), order, residual
     )
-    return PsfFit(model, stars, model.fwhm(), residual, int(used.sum()))
+    return PsfFit(model, stars, model.fwhm(), residual, int(used.sum()), scale)
 
 
 def given_psf(psf: PsfModel, shape: tuple[int, int]) -> PsfFit:
     """A PSF known beforehand of an image of the shape (ny, nx), as a fit to no stars."""
     model = PolynomialPsf.from_model(psf, shape)
     stars = Table({name: np.zeros(0) for name in ("id", "x", "y", "flux", "chi", "is_used")})
-    return PsfFit(model, stars, model.fwhm(), float("nan"), 0)
+    exact = FluxScale(np.zeros((1, 1)), 0, model.geometry)
+    return PsfFit(model, stars, model.fwhm(), float("nan"), 0, exact)
 
 
 def guess_fwhm(exposure: Exposure, sources: Table) -> float:

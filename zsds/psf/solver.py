@@ -23,7 +23,7 @@ class SolverSettings:
     modes: float = 0.05  # expected changes of size and shape over the image, relative to the PSF
     variation: float = 0.2  # any other change over the image, relative to the departure from the Moffat
     smoothness: float = 2.0  # weight of the prior that departures are smooth
-    max_steps: int = 20  # of conjugate gradients in the last round, half as many in those before
+    max_steps: int = 20  # of conjugate gradients in the last round, a quarter as many before
     tolerance: float = 1e-3  # of the right-hand side's norm
 
 
@@ -86,8 +86,13 @@ def model_stamps(model: PolynomialPsf, x: NDArray, y: NDArray) -> NDArray[np.flo
     return _draw(model, x, y, 1)[:, 0]
 
 
+def stamps_with_slopes(model: PolynomialPsf, x: NDArray, y: NDArray) -> NDArray[np.float64]:
+    """The same with the derivatives by the star's x and y, [n, 3, k, k]."""
+    return _draw(model, x, y, 3)
+
+
 def _draw(model: PolynomialPsf, x: NDArray, y: NDArray, count: int) -> NDArray[np.float64]:
-    """The same [n, count, k, k], with a count of 3 also the derivatives by the star's x and y."""
+    """Stamps [n, count, k, k], with a count of 3 those with slopes."""
     stamps = np.empty((x.size, count, model.size, model.size))
     shape = (model.coefficients, model.geometry, model.oversampling, model.order, model.size // 2)
     draw_stamps(*shape, np.asarray(x, np.float64), np.asarray(y, np.float64), stamps)
@@ -98,7 +103,7 @@ def _free_shapes(
     model: PolynomialPsf, pixels: StarPixels, information: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Shapes [n, 2, k, k] that a change of place adds, orthonormal under the information [n, k, k]."""
-    by_x, by_y = _draw(model, pixels.x, pixels.y, 3)[:, 1:].astype(np.float32).swapaxes(0, 1)
+    by_x, by_y = stamps_with_slopes(model, pixels.x, pixels.y)[:, 1:].astype(np.float32).swapaxes(0, 1)
     by_x /= _norm(by_x, information)
     by_y -= np.einsum("skl,skl,skl->s", by_x, by_y, information)[:, None, None] * by_x
     by_y /= _norm(by_y, information)
