@@ -40,6 +40,15 @@ def _half_chord(a, b, r):
 @njit(cache=True, nogil=True)
 def pixel_overlap(u, v, r):
     """Area of a unit pixel centred at (u, v) that lies within the circle of radius r about 0."""
+    u, v = abs(u), abs(v)
+    if u >= 0.5 and v >= 0.5:  # the arc falls through the pixel: full width, then below the arc, then nothing
+        low = v - 0.5
+        below, above = r * r - low * low, r * r - (v + 0.5) * (v + 0.5)
+        end = np.sqrt(below) if below > 0.0 else 0.0
+        full = np.sqrt(above) if above > 0.0 else 0.0
+        end = min(max(end, u - 0.5), u + 0.5)
+        full = min(max(full, u - 0.5), end)
+        return full - (u - 0.5) + _half_chord(full, end, r) - low * (end - full)
     return (
         _corner_area(u + 0.5, v + 0.5, r)
         - _corner_area(u - 0.5, v + 0.5, r)

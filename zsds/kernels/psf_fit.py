@@ -197,8 +197,9 @@ def sweep_stars(
             continue
         rad = min(half, radius[star])
         row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
-        far = min(half, reach[star])
-        _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 1, work)
+        far = max(rad, min(half, reach[star]))
+        edge = far - rad
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 1, work)
         m[:] = 0.0
         r[:] = 0.0
         f = flux[star]
@@ -210,12 +211,12 @@ def sweep_stars(
                 v = sky_variance[yy, xx]
                 if not v > 0.0 or (yy - y[star]) ** 2 + (xx - x[star]) ** 2 > limit:
                     continue
-                p = shapes[0, i, j]
+                p = shapes[0, edge + i, edge + j]
                 model = data[yy, xx] - residual[yy, xx]
                 own = f * p
                 w = 1.0 / (v + gain_slope * max(model, own, 0.0))
                 value = w * residual[yy, xx]
-                px, py = f * shapes[1, i, j], f * shapes[2, i, j]
+                px, py = f * shapes[1, edge + i, edge + j], f * shapes[2, edge + i, edge + j]
                 m[0, 0] += w * p * p
                 m[0, 1] += w * p * px
                 m[0, 2] += w * p * py
@@ -246,13 +247,23 @@ def sweep_stars(
         step[star] = max(abs(change) * np.sqrt(m[0, 0]), moved)
         if step[star] < 1e-3:
             continue
-        if far > rad:
-            _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 0, work)
+        now = f + change
+        shift_x, shift_y = new_x - x[star], new_y - y[star]
+        x[star], y[star], flux[star] = new_x, new_y, now
+        bend = abs(now) * shapes[0, far, far] * (shift_x * shift_x + shift_y * shift_y)
+        stays = row == int(np.floor(new_y + 0.5)) and col == int(np.floor(new_x + 0.5))
+        inside = 0 <= row < ny and 0 <= col < nx
+        if stays and inside and bend * bend < 1e-4 * sky_variance[row, col]:  # to first order it is moved
+            for i in range(2 * far + 1):
+                for j in range(2 * far + 1):
+                    moved = shift_x * shapes[1, i, j] + shift_y * shapes[2, i, j]
+                    shapes[0, i, j] = change * shapes[0, i, j] + now * moved
+            _add(residual, shapes[0], far, row, col, -1.0)
+            continue
         _add(residual, shapes[0], far, row, col, f)
-        x[star], y[star], flux[star] = new_x, new_y, f + change
         row, col = int(np.floor(new_y + 0.5)), int(np.floor(new_x + 0.5))
         _window(coefficients, geometry, oversampling, order, new_x, new_y, far, shapes, 0, work)
-        _add(residual, shapes[0], far, row, col, -flux[star])
+        _add(residual, shapes[0], far, row, col, -now)
 
 
 @njit(cache=True, nogil=True)
