@@ -54,7 +54,7 @@ def fit_stars(
         With ``x`` and ``y``, and ``id`` if rows are to be recognised.
     settings : StarSettings
     scale : FluxScale, optional
-        The PSF's own error, which the errors of fluxes then hold.
+        The PSF's own error, which the errors of fluxes then hold; ``snr`` stays that of the noise.
 
     Returns
     -------
@@ -80,7 +80,6 @@ def fit_stars(
     stars = _table(exposure, sources, data, fitted, noise, model, hold, settings)
     if scale is not None:
         stars["flux_err"][:] = np.hypot(stars["flux_err"], stars["flux"] * scale.error(fitted.x, fitted.y))
-        stars["snr"][:] = stars["flux"] / stars["flux_err"]
     row, column = _nearest(stars, exposure.shape)
     stars["sky"][:] = sky[row, column]
     log.info("fitted %d stars, median chi %.2f", len(stars), np.median(stars["chi"]))

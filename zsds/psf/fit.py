@@ -1,7 +1,7 @@
 """The point-spread function of an image, from its stars."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.table import Table
@@ -106,17 +106,16 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     model = PolynomialPsf.from_model(first, exposure.shape, 0, oversampling)
     prior = Prior.around(model, settings.solver)
     order = _order(sample, geometry, settings)
-    solver = replace(settings.solver, max_steps=-(-settings.solver.max_steps // 4))
     places = [np.asarray(sources[name], np.float64)[near] for name in "xy"]
     flux = None
     used = np.ones(star.size, bool)
     sweeps = SweepSettings(max_sweeps=3)
-    for left in reversed(range(settings.iterations)):
+    for _ in range(settings.iterations):
         fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
         pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
         used = _keep(pixels.chi, fitted.flux[star], settings)
         _check_count(int(used.sum()), len(sources), settings)
-        model = solve(pixels.take(used), prior, model, order, solver if left else settings.solver)
+        model = solve(pixels.take(used), prior, model, order, settings.solver)
         places, flux = [fitted.x, fitted.y], fitted.flux
         sweeps = SweepSettings(max_sweeps=2)
     fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)

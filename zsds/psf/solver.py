@@ -23,7 +23,7 @@ class SolverSettings:
     modes: float = 0.05  # expected changes of size and shape over the image, relative to the PSF
     variation: float = 0.2  # any other change over the image, relative to the departure from the Moffat
     smoothness: float = 2.0  # weight of the prior that departures are smooth
-    max_steps: int = 20  # of conjugate gradients in the last round, a quarter as many before
+    max_steps: int = 20  # of conjugate gradients, each round; too few, and bright stars seem not to fit
     tolerance: float = 1e-3  # of the right-hand side's norm
 
 
