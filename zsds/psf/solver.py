@@ -20,7 +20,7 @@ class SolverSettings:
 
     prior_width: float = 0.2  # expected departure from the best Moffat, relative to its local maximum
     wings: float = 0.15  # expected departure of the wings, of the peak where r = FWHM, falling as r^(-11/3)
-    modes: float = 0.05  # expected changes of size and shape over the image, relative to the PSF
+    modes: float = 0.025  # expected changes of size and shape over the image, relative to the PSF
     variation: float = 0.2  # any other change over the image, relative to the departure from the Moffat
     smoothness: float = 2.0  # weight of the prior that departures are smooth
     max_steps: int = 20  # of conjugate gradients, each round; too few, and bright stars seem not to fit
