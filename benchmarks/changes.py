@@ -9,9 +9,10 @@ from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 from scipy.stats import norm
 
+from benchmarks.psf_stamps import overlap
 from benchmarks.rows import Row, pull_rows, width
 from benchmarks.skies import Processed, matched
-from benchmarks.stars import light_in_stamp, overlap
+from benchmarks.stars import light_in_stamp
 from zsds.core.flags import Mask, is_defect
 from zsds.sim import SimulatedQuadrant
 

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import norm
 
+from benchmarks.psf import psf_rows
+from benchmarks.psf_stamps import APERTURE_PX, fitted_star, middle, overlap, psf_slopes
 from benchmarks.rows import Row, pull_rows, width
 from benchmarks.skies import Calibrated, Processed, matched
 from zsds.core.flags import is_defect
-from zsds.core.psf import PsfModel
 
-APERTURE_PX = 7.0  # radius of the largest aperture
 SCALE_ARCSEC = 1.01
 SKY_SHARE = 0.01  # sky variance over the flux of the stars that tell the scale of PSF fluxes, per pixel
 BRIGHT_SNR = 250  # noise of 4 mmag
@@ -33,7 +33,7 @@ def star_rows(one: Calibrated) -> list[Row]:
     pairs = true_stars(one)
     ra, dec = one.result.exposure.wcs.all_pix2world(pairs.stars["x"], pairs.stars["y"], 0)
     return [
-        *psf_rows(one, one.result.exposure.psf),
+        *psf_rows(one, one.result.exposure.psf, pairs.truth),
         *astrometry_rows(one, pairs.truth, ra, dec),
         *photometry_rows(one, pairs),
         *zero_point_rows(one),
@@ -59,47 +59,6 @@ def _alone(truth: Table, reach: float) -> NDArray[np.bool_]:
         alone[first] &= flux[second] < 0.03 * flux[first]
         alone[second] &= flux[first] < 0.03 * flux[second]
     return alone
-
-
-def psf_rows(one: Calibrated, model: PsfModel, n: int = 100) -> list[Row]:
-    """Model against truth, without noise, at random places and sub-pixel phases."""
-    ny, nx = one.result.exposure.shape
-    rng = np.random.default_rng(5)
-    places = zip(
-        rng.uniform(10, nx - 10, n), rng.uniform(10, ny - 10, n), rng.uniform(-0.5, 0.5, (n, 2)), strict=True
-    )
-    true = one.simulated.exposure.psf
-    left = np.array([_left_over(true, model, (x, y), shift, one.case.fwhm) for x, y, shift in places])
-    core, aperture = 100 * np.percentile(left, 95, axis=0)
-    name = one.case.name
-    return [
-        Row("PSF residual within 1 FWHM, % of flux", name, core, high=1.0 if one.case.crowded else 0.5, n=n),
-        Row("flux left in the aperture, % of flux", name, aperture, high=0.3, n=n),
-    ]
-
-
-def _left_over(
-    true: PsfModel, model: PsfModel, place: tuple[float, float], shift: NDArray[np.float64], fwhm: float
-) -> tuple[float, float]:
-    """Absolute residuals summed in the core, and the sum in the aperture, after fitting flux and place."""
-    half = min(true.size, model.size) // 2
-    star = _middle(true.at(*place, *shift), half)
-    stamp, *slopes = (
-        _middle(part, half) for part in (model.at(*place, *shift), *psf_slopes(model, *place, *shift))
-    )
-    rows, cols = np.mgrid[-half : half + 1, -half : half + 1]
-    radius = np.hypot(cols - shift[0], rows - shift[1])
-    fitted = radius < 2 * fwhm
-    columns = np.stack([stamp, *slopes])
-    answer = np.linalg.lstsq(columns[:, fitted].T, star[fitted], rcond=None)[0]
-    residual = star - np.tensordot(answer, columns, 1)
-    return float(np.abs(residual[radius < fwhm]).sum()), float(abs(residual[radius < APERTURE_PX].sum()))
-
-
-def _middle(stamp: NDArray[np.float32], half: int) -> NDArray[np.float64]:
-    centre = stamp.shape[0] // 2
-    cut = slice(centre - half, centre + half + 1)
-    return stamp[cut, cut].astype(np.float64)
 
 
 def astrometry_rows(
@@ -147,27 +106,6 @@ def position_bounds(one: Calibrated, truth: Table) -> tuple[NDArray[np.float64],
         bounds.append(1 / (float(row["flux"]) * np.sqrt(information)))
     x_bound, y_bound = np.array(bounds).reshape(-1, 2).T
     return x_bound, y_bound
-
-
-def psf_slopes(
-    psf: PsfModel, x: float, y: float, dx: float, dy: float, step: float = 0.05
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Derivatives of a stamp by the star's x and y."""
-    return (
-        (psf.at(x, y, dx + step, dy) - psf.at(x, y, dx - step, dy)) / (2 * step),
-        (psf.at(x, y, dx, dy + step) - psf.at(x, y, dx, dy - step)) / (2 * step),
-    )
-
-
-def overlap(
-    image: NDArray[np.float32], stamp: NDArray[np.float32], x: float, y: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The part of an image under a stamp centred on the pixel nearest to (x, y), and that of the stamp."""
-    half = stamp.shape[0] // 2
-    top, left = round(y) - half, round(x) - half
-    size = stamp.shape[0]
-    part = image[max(top, 0) : max(top + size, 0), max(left, 0) : max(left + size, 0)]
-    return part, stamp[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1]]
 
 
 def _offsets(
@@ -272,12 +210,9 @@ def psf_scale(one: Calibrated, n: int = 60) -> float:
     scales = []
     for x, y in rng.uniform(10, (nx - 10, ny - 10), (n, 2)):
         shift = rng.uniform(-0.5, 0.5, 2)
-        star = _middle(true.at(x, y, *shift), half)
-        parts = (model.at(x, y, *shift), *psf_slopes(model, x, y, *shift))
-        columns = np.stack([_middle(part, half).ravel() for part in parts])
-        weight = 1 / (SKY_SHARE + np.maximum(columns[0], 0))
-        answer = np.linalg.solve((columns * weight) @ columns.T, (columns * weight) @ star.ravel())
-        scales.append(answer[0])
+        star = middle(true.at(x, y, *shift), half)
+        weight = 1 / (SKY_SHARE + np.maximum(middle(model.at(x, y, *shift), half), 0))
+        scales.append(fitted_star(star, model, (x, y), shift, weight).sum())
     return float(np.mean(scales)) / light_in_stamp(one)
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from benchmarks.comparison import beside
 from benchmarks.fidelity import measure_sky, pooled_rows, samples
 from benchmarks.peers import PsfexModel
 from benchmarks.plots import plot_samples
+from benchmarks.psf import psf_bounds
 from benchmarks.rows import Row, format_table, markdown, pull_rows
 from benchmarks.skies import SKIES, Frame
 from benchmarks.steps import BUDGET_S, PARTS
 from benchmarks.stopwatch import Stopwatch, watched
 from zsds.resources import resource
+from zsds.sim import simple_quadrant
 
 SIDE = 300
 
@@ -105,6 +108,8 @@ def test_fidelity_judges_a_sky(monkeypatch, tmp_path):
     assert names["sky processed to the end"].passed
     assert names["score on empty sky, width"].value == pytest.approx(1, abs=0.15)
     assert names["zero point, mmag"].value == pytest.approx(0, abs=60)
+    residual = names["PSF residual within 1 FWHM, % of flux"]
+    assert 0 < residual.bound < residual.value
     assert len(result.zero_points) == 4
     assert names["forced flux, no source, pull width"].value == pytest.approx(1, abs=0.2)
     assert names["forced flux, added stars, pull mean"].passed
@@ -151,6 +156,20 @@ def test_ties_and_clouds_are_judged(monkeypatch):
     assert np.ptp(plane.lost) == pytest.approx(0.18, abs=0.03)
     assert clouds._slope(plane) < 4 * clouds._least_slope(plane.zero_point) / 1000
     assert clouds._slope(replace(plane, off=plane.off + 0.1 * plane.x)) == pytest.approx(0.1, abs=0.05)
+
+
+def test_bound_of_the_psf_follows_the_noise():
+    made = simple_quadrant((300, 310), 150, variation=0.03, mag_range=(15.0, 19.0))
+    stars = made.truth[(made.truth["kind"] == "star") & ~made.truth["saturated"]]
+    places = [(80.0, 90.0, np.array([0.1, -0.3])), (250.0, 200.0, np.array([0.4, 0.2]))]
+    bounds = []
+    for factor in (1, 4):
+        exposure = replace(made.exposure, variance=factor * made.exposure.variance)
+        truth = SimpleNamespace(exposure=exposure)
+        one = SimpleNamespace(simulated=truth, result=truth, case=replace(SKIES[1], fwhm=2.3))
+        bounds.append(psf_bounds(one, stars, places))
+    assert np.allclose(np.divide(*bounds[::-1]), 2)
+    assert psf_bounds(one, stars[:10], places) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
-from star_fields import INFO, star_field
+from astropy.table import Table
+from star_fields import INFO, VaryingMoffat, star_field
 
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
-from zsds.extract import BackgroundSettings, measure_background, subtract_background
-from zsds.psf import MoffatPsf
+from zsds.extract import BackgroundSettings, measure_background, residual_sky, subtract_background
+from zsds.photometry import without_stars
+from zsds.psf import MoffatPsf, PolynomialPsf
 from zsds.sim import simple_quadrant
 
 PSF = MoffatPsf.of_fwhm(2.2, 3.0, 31)
@@ -115,3 +117,15 @@ def test_crowded_field_has_a_sky():
     background = measure_background(made.exposure)
     assert background.level.min() > 700 and abs(background.median - np.percentile(made.expected, 20)) < 30
     assert 25 < background.sigma < 60
+
+
+def test_second_sky_is_free_of_the_wings_of_stars():
+    field = star_field(VaryingMoffat(2.3, 2.6, 61), n_stars=700, seed=9, flux=(700, 1e5))
+    first = measure_background(field.exposure)
+    flat = subtract_background(field.exposure, first)
+    model = PolynomialPsf.from_model(VaryingMoffat(2.3, 2.6, 61), flat.shape)
+    left = without_stars(flat, model, Table({"x": field.x, "y": field.y}))
+    missed = residual_sky(flat, left.data, first, BackgroundSettings())
+    second = first.with_more(missed)
+    assert second.median - field.sky < 0.5 * (first.median - field.sky)
+    assert second.median == pytest.approx(field.sky, abs=0.5)

@@ -4,13 +4,8 @@ from scipy.interpolate import BSpline
 from star_fields import INFO, MODEL, PSF, draw_stars
 
 from zsds.extract.noise import SkyNoise
-from zsds.kernels.psf_fit import (
-    apply_normal,
-    draw_stamps,
-    spline_stamp,
-    subtract_stars,
-    to_knots,
-)
+from zsds.kernels.psf_fit import draw_stamps, subtract_stars
+from zsds.kernels.psf_solve import apply_normal, spline_stamp, to_knots
 from zsds.kernels.shapes import weighted_moments
 from zsds.psf import SweepSettings, fit_all
 

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.table import Table
 from photutils.aperture import CircularAperture, aperture_photometry
 from photutils.profiles import CurveOfGrowth
-from star_fields import INFO, MODEL, VaryingMoffat, grid_field, star_field
+from star_fields import INFO, MODEL, PSF, VaryingMoffat, grid_field, star_field
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
@@ -33,6 +35,19 @@ def test_agrees_with_photutils():
             field.exposure.data.astype(float), circles, error=np.sqrt(field.exposure.variance)
         )
         assert np.allclose(table[f"flux_{diameter}"], theirs["aperture_sum"], rtol=1e-6)
+
+
+def test_light_of_neighbours_does_not_count():
+    field = star_field(PSF, n_stars=900, seed=6, flux=(1500, 1e5))
+    data = field.exposure.data - np.float32(field.sky)
+    data.flags.writeable = False
+    exposure = replace(field.exposure, data=data)
+    stars = fit_stars(exposure, MODEL, Table({"x": field.x, "y": field.y}))
+    bright = (field.flux > 1e4) & ~np.asarray(stars["is_edge"])
+    share = field.flux[bright] * psf_growth(MODEL, 200, 190).share[-1]
+    apart, together = (measure_apertures(exposure, stars, psf)["flux_14"][bright] for psf in (MODEL, None))
+    assert np.median(apart / share) == pytest.approx(1, abs=0.003)
+    assert np.median(together / share) > 1.01
 
 
 def test_errors_are_honest_on_blank_sky():

@@ -4,6 +4,7 @@ from zsds.extract.background import (
     Background,
     BackgroundSettings,
     measure_background,
+    residual_sky,
     subtract_background,
 )
 from zsds.extract.detection import (
@@ -26,6 +27,7 @@ __all__ = [
     "measure_background",
     "measure_fwhm",
     "measure_sky_noise",
+    "residual_sky",
     "share_with_neighbours",
     "stellar_size",
     "subtract_background",

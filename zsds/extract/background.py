@@ -26,6 +26,7 @@ class BackgroundSettings:
     filter_cells: int = 3  # cells of the median filter over the mesh
     source_sigma: float = 4.0  # pixels this far above the first sky are left out of the second
     source_grow: int = 4  # and so are pixels within this distance of them
+    lit_sigma: float = 0.15  # a second sky leaves out pixels that known sources lift by more than this
     min_good: float = 0.05  # a smaller fraction of usable pixels makes the image unusable
     max_saturated: float = 0.5  # a larger fraction of saturated pixels does, too
 
@@ -46,6 +47,10 @@ class Background:
     rms: NDArray[np.float32]
     median: float
     sigma: float
+
+    def with_more(self, level: NDArray[np.float32]) -> "Background":
+        """The sky with another level on top."""
+        return replace(self, level=self.level + level, median=self.median + float(np.median(level[::5, ::5])))
 
 
 def measure_background(exposure: Exposure, settings: BackgroundSettings | None = None) -> Background:
@@ -86,6 +91,28 @@ def measure_background(exposure: Exposure, settings: BackgroundSettings | None =
     level += np.float32(_skewness_bias(exposure, unusable, float(np.median(rms[::5, ::5]))))
     log.info("sky %.1f electrons, noise %.2f", mesh.globalback, mesh.globalrms)
     return Background(level, rms, float(np.median(level[::5, ::5])), float(np.median(rms[::5, ::5])))
+
+
+def residual_sky(
+    exposure: Exposure, left: NDArray[np.float32], background: Background, settings: BackgroundSettings
+) -> NDArray[np.float32]:
+    """What a sky has missed, in electrons: wings of stars raise it where they crowd.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Without that sky.
+    left : ndarray of float32 [ny, nx]
+        The same without sources.
+    background : Background
+        That sky.
+    settings : BackgroundSettings
+    """
+    unusable = unusable_pixels(exposure)
+    lit = exposure.data - left > settings.lit_sigma * background.sigma
+    hidden = unusable | lit if lit.mean() < 0.4 else unusable
+    level = _mesh(left, hidden, mesh_size(exposure, settings), settings.filter_cells).back(dtype=np.float32)
+    return level + np.float32(_skewness_bias(exposure, unusable, background.sigma))
 
 
 def _skewness_bias(exposure: Exposure, unusable: NDArray[np.bool_], sigma: float) -> float:

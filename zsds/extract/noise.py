@@ -35,18 +35,19 @@ def measure_sky_noise(exposure: Exposure) -> SkyNoise:
 
     A variance made from the data holds the data's own noise: pixels that fluctuate down get too much weight
     and fluxes come out low. Its slope against the data is measured, and data times slope taken away, which
-    leaves the variance of sky and electronics; fits then add slope times their model.
+    leaves the variance of sky and electronics; fits then add slope times their model. A variance that does
+    not follow the data's noise, as that of a model, stays as it is.
     """
     unusable = unusable_pixels(exposure)
     slope = variance_slope(exposure, unusable)
-    step = max(1, int(np.sqrt(exposure.data.size / 4e5)))
-    good = ~unusable[::step, ::step]
-    sample = (exposure.variance[::step, ::step] - slope * exposure.data[::step, ::step])[good]
-    typical = float(np.median(sample)) if sample.size else 0.0
-    variance = np.empty(exposure.shape, np.float32)
+    data, variance = _sample(exposure, unusable)
+    if not _follows_noise(data, variance, slope):
+        slope = 0.0
+    typical = float(np.median(variance - slope * data)) if data.size else 0.0
+    sky_variance = np.empty(exposure.shape, np.float32)
     floor = 0.5 * typical if slope else 0.0
-    remove_source_noise(exposure.data, exposure.variance, unusable, slope, floor, variance)
-    return SkyNoise(variance, slope, float(np.sqrt(max(typical, 0.0))))
+    remove_source_noise(exposure.data, exposure.variance, unusable, slope, floor, sky_variance)
+    return SkyNoise(sky_variance, slope, float(np.sqrt(max(typical, 0.0))))
 
 
 def unusable_pixels(exposure: Exposure, defects: int = int(DEFECTS)) -> NDArray[np.bool_]:
@@ -58,14 +59,12 @@ def unusable_pixels(exposure: Exposure, defects: int = int(DEFECTS)) -> NDArray[
 
 def variance_slope(exposure: Exposure, bad: NDArray[np.bool_]) -> float:
     """Slope of the variance against the data over all pixels, from pairs of medians; between 0 and 2."""
-    step = max(1, int(np.sqrt(exposure.data.size / 4e5)))
-    good = ~bad[::step, ::step]
-    data, variance = exposure.data[::step, ::step][good], exposure.variance[::step, ::step][good]
+    data, variance = _sample(exposure, bad)
     if data.size < 20:
         return 0.0
     low, middle, high = np.percentile(data, [16, 50, 84])
     bright = data > middle + 10 * (high - low)
-    below, above = data < low, bright if bright.sum() >= 200 else data > high
+    below, above = data < low, bright if bright.sum() >= 100 else data > high
     if not below.any() or not above.any():
         return 0.0
     rise = np.median(data[above]) - np.median(data[below])
@@ -73,3 +72,20 @@ def variance_slope(exposure: Exposure, bad: NDArray[np.bool_]) -> float:
         return 0.0
     slope = float((np.median(variance[above]) - np.median(variance[below])) / rise)
     return float(np.clip(slope, 0.0, 2.0)) if slope > 0.02 else 0.0
+
+
+def _follows_noise(data: NDArray[np.float32], variance: NDArray[np.float32], slope: float) -> bool:
+    """Whether the variance rises with the data in the sky, too, by at least half of the slope."""
+    low, middle, high = np.percentile(data, [16, 50, 84]) if data.size else (0.0, 0.0, 0.0)
+    below, above = (data > low) & (data < middle), (data > middle) & (data < high)
+    if not below.any() or not above.any():
+        return True
+    rise = float(np.mean(data[above]) - np.mean(data[below]))
+    return float(np.median(variance[above]) - np.median(variance[below])) > 0.5 * slope * rise
+
+
+def _sample(exposure: Exposure, bad: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Data and variance of about 100,000 usable pixels."""
+    step = max(1, int(np.sqrt(exposure.data.size / 1e5)))
+    good = ~bad[::step, ::step]
+    return exposure.data[::step, ::step][good], exposure.variance[::step, ::step][good]

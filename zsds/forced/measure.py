@@ -12,6 +12,7 @@ from zsds.core.psf import PsfModel
 from zsds.core.tables import new_table
 from zsds.kernels.aperture import sum_apertures
 from zsds.photometry import psf_growth
+from zsds.photometry.apertures import NOTHING
 
 CLEAN, TOO_MANY_BAD, SOME_BAD, OFF_IMAGE = 0, 55, 56, 61  # numbers of ZTF's forced-photometry service
 APERTURE_PX = 9.0  # diameter
@@ -111,8 +112,8 @@ def _aperture(
     bad, flags = np.empty(1), np.empty(1, np.uint32)
     radii = np.array([APERTURE_PX / 2])
     sum_apertures(
-        exposure.data, exposure.variance, usable, exposure.mask, np.array([x]), np.array([y]), radii,
-        flux, variance, bad, flags,
+        exposure.data, exposure.variance, usable, exposure.mask, np.array([x]), np.array([y]),
+        NOTHING, radii, flux, variance, bad, flags,
     )  # fmt: skip
     if bad[0] > 1e-6:
         return {}

@@ -40,6 +40,15 @@ def _half_chord(a, b, r):
 @njit(cache=True, nogil=True)
 def pixel_overlap(u, v, r):
     """Area of a unit pixel centred at (u, v) that lies within the circle of radius r about 0."""
+    u, v = abs(u), abs(v)
+    if u >= 0.5 and v >= 0.5:  # the arc falls through the pixel: full width, then below the arc, then nothing
+        low = v - 0.5
+        below, above = r * r - low * low, r * r - (v + 0.5) * (v + 0.5)
+        end = np.sqrt(below) if below > 0.0 else 0.0
+        full = np.sqrt(above) if above > 0.0 else 0.0
+        end = min(max(end, u - 0.5), u + 0.5)
+        full = min(max(full, u - 0.5), end)
+        return full - (u - 0.5) + _half_chord(full, end, r) - low * (end - full)
     return (
         _corner_area(u + 0.5, v + 0.5, r)
         - _corner_area(u - 0.5, v + 0.5, r)
@@ -49,12 +58,15 @@ def pixel_overlap(u, v, r):
 
 
 @njit(cache=True, nogil=True)
-def sum_apertures(data, variance, usable, mask, x, y, radii, flux, flux_variance, bad, flags):
+def sum_apertures(data, variance, usable, mask, x, y, own, radii, flux, flux_variance, bad, flags):
     """Flux and its variance [n, n_radii] in concentric circles; bad area and mask bits of the largest.
 
-    Radii ascend. Pixels that are not usable, or outside the image, add nothing and count as bad.
+    Radii ascend. Pixels that are not usable, or outside the image, add nothing and count as bad. `own`
+    [n, k, k], k odd, is light of each source, about the pixel nearest to it, that `data` lacks; [0, 1, 1]
+    where it lacks none.
     """
     ny, nx = data.shape
+    half = own.shape[1] // 2
     n_radii = radii.size
     largest = radii[n_radii - 1]
     for star in range(x.size):
@@ -67,6 +79,7 @@ def sum_apertures(data, variance, usable, mask, x, y, radii, flux, flux_variance
             flux_variance[star, :] = np.nan
             continue
         good_area = 0.0
+        row, column = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
         first_row, last_row = int(np.ceil(y[star] - largest - 0.5)), int(np.floor(y[star] + largest + 0.5))
         first_col, last_col = int(np.ceil(x[star] - largest - 0.5)), int(np.floor(x[star] + largest + 0.5))
         for i in range(max(0, first_row), min(ny, last_row + 1)):
@@ -77,6 +90,9 @@ def sum_apertures(data, variance, usable, mask, x, y, radii, flux, flux_variance
                 if distance >= largest + 0.70711:
                     continue
                 is_usable = usable[i, j]
+                value = float(data[i, j])
+                if own.shape[0] and abs(i - row) <= half and abs(j - column) <= half:
+                    value += own[star, i - row + half, j - column + half]
                 for k in range(n_radii - 1, -1, -1):
                     r = radii[k]
                     if distance >= r + 0.70711:
@@ -87,6 +103,6 @@ def sum_apertures(data, variance, usable, mask, x, y, radii, flux, flux_variance
                         if is_usable:
                             good_area += area
                     if is_usable:
-                        flux[star, k] += area * data[i, j]
+                        flux[star, k] += area * value
                         flux_variance[star, k] += area * area * variance[i, j]
         bad[star] = max(0.0, 1.0 - good_area / (np.pi * largest * largest))

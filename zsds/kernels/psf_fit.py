@@ -1,9 +1,6 @@
-"""Point-spread functions as cubic B-splines: evaluation, fit, and photometry of many stars.
+"""Fits of many stars with a PSF that varies: cubic B-splines as in `zsds.kernels.psf_solve`.
 
-A PSF is an *effective* one: its value at offset (u, v) is the fraction of the light that falls in a pixel
-whose centre lies there. With s knots per pixel, E(u, v) = sum_kl c_kl B(s u + c - l) B(s v + c - k), B the
-centred cubic B-spline and c the middle index. The pixels of one star are whole pixels apart, so they all
-share the same four weights per axis and a stamp is two short separable passes.
+The spline's knots are polynomials of the place: `coefficients` [n_terms, K, K] with monomials up to `order`.
 """
 
 import numpy as np
@@ -26,129 +23,6 @@ def _weights(t, weights, slopes, bends):
     bends[1] = -2.0 + 3.0 * t
     bends[2] = 1.0 - 3.0 * t
     bends[3] = t
-
-
-@njit(cache=True, nogil=True)
-def spline_stamp(knots, oversampling, dx, dy, stamp):
-    """Fill stamp [k, k] with the PSF of one knot grid [K, K], the star at (dx, dy) from the middle pixel."""
-    size = stamp.shape[0]
-    half = size // 2
-    n = knots.shape[0]
-    middle = (n - 1) // 2
-    wx, wy = np.empty(4), np.empty(4)
-    slopes, bends = np.empty(4), np.empty(4)
-    fx, fy = int(np.floor(-oversampling * dx)), int(np.floor(-oversampling * dy))
-    _weights(-oversampling * dx - fx, wx, slopes, bends)
-    _weights(-oversampling * dy - fy, wy, slopes, bends)
-    rows = np.zeros((n, size))
-    for k in range(n):
-        for j in range(size):
-            first = middle + fx + oversampling * (j - half) - 1
-            total = 0.0
-            for q in range(4):
-                if 0 <= first + q < n:
-                    total += wx[q] * knots[k, first + q]
-            rows[k, j] = total
-    for i in range(size):
-        first = middle + fy + oversampling * (i - half) - 1
-        for j in range(size):
-            total = 0.0
-            for q in range(4):
-                if 0 <= first + q < n:
-                    total += wy[q] * rows[first + q, j]
-            stamp[i, j] = total
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def project_out(stamp, weight, free):
-    """Take from a weighted stamp [k, k], in place, what the shapes `free` [m, k, k] explain of it.
-
-    The shapes are orthonormal under the weight: sum(weight * free_a * free_b) = 1 where a = b, else 0.
-    """
-    for m in range(free.shape[0]):
-        share = np.float32(0)
-        for i in range(stamp.shape[0]):
-            for j in range(stamp.shape[1]):
-                share += free[m, i, j] * stamp[i, j]
-        for i in range(stamp.shape[0]):
-            for j in range(stamp.shape[1]):
-                stamp[i, j] -= share * weight[i, j] * free[m, i, j]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def apply_normal(knots, weight, free, dx, dy, oversampling):
-    """Replace each star's knots [n, K, K] by S' P W S knots: to pixels, weighted [n, k, k], and back.
-
-    P takes away what each star's own parameters absorb: see `project_out` for `free` [n, m, k, k].
-    """
-    n_stars, n, _ = knots.shape
-    size = weight.shape[1]
-    half = size // 2
-    middle = (n - 1) // 2
-    wx, wy = np.empty(4), np.empty(4)
-    ax, ay = np.empty(4, np.float32), np.empty(4, np.float32)
-    slopes, bends = np.empty(4), np.empty(4)
-    columns = np.empty((size, n), np.float32)
-    stamp = np.empty((size, size), np.float32)
-    for star in range(n_stars):
-        fx, fy = int(np.floor(-oversampling * dx[star])), int(np.floor(-oversampling * dy[star]))
-        _weights(-oversampling * dx[star] - fx, wx, slopes, bends)
-        _weights(-oversampling * dy[star] - fy, wy, slopes, bends)
-        ax[:] = wx
-        ay[:] = wy
-        startx, starty = middle + fx - oversampling * half - 1, middle + fy - oversampling * half - 1
-        for i in range(size):
-            k = starty + oversampling * i
-            for p in range(n):
-                columns[i, p] = (
-                    ay[0] * knots[star, k, p]
-                    + ay[1] * knots[star, k + 1, p]
-                    + ay[2] * knots[star, k + 2, p]
-                    + ay[3] * knots[star, k + 3, p]
-                )
-            for j in range(size):
-                p = startx + oversampling * j
-                value = ax[0] * columns[i, p] + ax[1] * columns[i, p + 1]
-                value += ax[2] * columns[i, p + 2] + ax[3] * columns[i, p + 3]
-                stamp[i, j] = weight[star, i, j] * value
-        project_out(stamp, weight[star], free[star])
-        columns[:] = 0
-        for i in range(size):
-            for j in range(size):
-                p = startx + oversampling * j
-                for q in range(4):
-                    columns[i, p + q] += ax[q] * stamp[i, j]
-        knots[star] = 0
-        for i in range(size):
-            k = starty + oversampling * i
-            for q in range(4):
-                for p in range(n):
-                    knots[star, k + q, p] += ay[q] * columns[i, p]
-
-
-@njit(cache=True, nogil=True)
-def to_knots(pixels, dx, dy, oversampling, knots):
-    """Adjoint of evaluation: add each star's pixels [n, k, k] to its knots [n, K, K]."""
-    n_stars, size, _ = pixels.shape
-    half = size // 2
-    middle = (knots.shape[1] - 1) // 2
-    wx, wy = np.empty(4), np.empty(4)
-    slopes, bends = np.empty(4), np.empty(4)
-    for star in range(n_stars):
-        fx, fy = int(np.floor(-oversampling * dx[star])), int(np.floor(-oversampling * dy[star]))
-        _weights(-oversampling * dx[star] - fx, wx, slopes, bends)
-        _weights(-oversampling * dy[star] - fy, wy, slopes, bends)
-        startx, starty = middle + fx - oversampling * half - 1, middle + fy - oversampling * half - 1
-        for i in range(size):
-            for j in range(size):
-                value = pixels[star, i, j]
-                if value == 0.0:
-                    continue
-                for q in range(4):
-                    for p in range(4):
-                        knots[star, starty + oversampling * i + q, startx + oversampling * j + p] += (
-                            wy[q] * wx[p] * value
-                        )
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -323,8 +197,9 @@ def sweep_stars(
             continue
         rad = min(half, radius[star])
         row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
-        far = min(half, reach[star])
-        _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 1, work)
+        far = max(rad, min(half, reach[star]))
+        edge = far - rad
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 1, work)
         m[:] = 0.0
         r[:] = 0.0
         f = flux[star]
@@ -336,12 +211,12 @@ def sweep_stars(
                 v = sky_variance[yy, xx]
                 if not v > 0.0 or (yy - y[star]) ** 2 + (xx - x[star]) ** 2 > limit:
                     continue
-                p = shapes[0, i, j]
+                p = shapes[0, edge + i, edge + j]
                 model = data[yy, xx] - residual[yy, xx]
                 own = f * p
                 w = 1.0 / (v + gain_slope * max(model, own, 0.0))
                 value = w * residual[yy, xx]
-                px, py = f * shapes[1, i, j], f * shapes[2, i, j]
+                px, py = f * shapes[1, edge + i, edge + j], f * shapes[2, edge + i, edge + j]
                 m[0, 0] += w * p * p
                 m[0, 1] += w * p * px
                 m[0, 2] += w * p * py
@@ -372,13 +247,23 @@ def sweep_stars(
         step[star] = max(abs(change) * np.sqrt(m[0, 0]), moved)
         if step[star] < 1e-3:
             continue
-        if far > rad:
-            _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 0, work)
+        now = f + change
+        shift_x, shift_y = new_x - x[star], new_y - y[star]
+        x[star], y[star], flux[star] = new_x, new_y, now
+        bend = abs(now) * shapes[0, far, far] * (shift_x * shift_x + shift_y * shift_y)
+        stays = row == int(np.floor(new_y + 0.5)) and col == int(np.floor(new_x + 0.5))
+        inside = 0 <= row < ny and 0 <= col < nx
+        if stays and inside and bend * bend < 1e-4 * sky_variance[row, col]:  # to first order it is moved
+            for i in range(2 * far + 1):
+                for j in range(2 * far + 1):
+                    moved = shift_x * shapes[1, i, j] + shift_y * shapes[2, i, j]
+                    shapes[0, i, j] = change * shapes[0, i, j] + now * moved
+            _add(residual, shapes[0], far, row, col, -1.0)
+            continue
         _add(residual, shapes[0], far, row, col, f)
-        x[star], y[star], flux[star] = new_x, new_y, f + change
         row, col = int(np.floor(new_y + 0.5)), int(np.floor(new_x + 0.5))
         _window(coefficients, geometry, oversampling, order, new_x, new_y, far, shapes, 0, work)
-        _add(residual, shapes[0], far, row, col, -flux[star])
+        _add(residual, shapes[0], far, row, col, -now)
 
 
 @njit(cache=True, nogil=True)

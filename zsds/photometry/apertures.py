@@ -13,8 +13,11 @@ from zsds.core.psf import PsfModel
 from zsds.core.robust import mad_width
 from zsds.core.tables import new_table
 from zsds.kernels.aperture import sum_apertures
+from zsds.psf.model import PolynomialPsf
+from zsds.psf.sweep import apart
 
 DIAMETERS = (2, 3, 4, 6, 10, 14)
+NOTHING = np.zeros((0, 1, 1), np.float32)
 PHASES = (-0.375, -0.125, 0.125, 0.375)  # sub-pixel places over which a PSF's growth curve is averaged
 
 
@@ -57,15 +60,22 @@ class GrowthCurve:
         return 2.5 / np.log(10) * self.err / self.share
 
 
-def measure_apertures(exposure: Exposure, sources: Table, diameters: tuple[int, ...] = DIAMETERS) -> Table:
-    """Flux in nested circles of 2, 3, 4, 6, 10 and 14 pixels diameter.
+def measure_apertures(
+    exposure: Exposure,
+    sources: Table,
+    psf: PolynomialPsf | None = None,
+    diameters: tuple[int, ...] = DIAMETERS,
+) -> Table:
+    """Flux in nested circles of 2, 3, 4, 6, 10 and 14 pixels diameter, without the light of neighbours.
 
     Parameters
     ----------
     exposure : Exposure
         Background-subtracted electrons.
     sources : Table
-        With ``x`` and ``y``: sources or stars.
+        With ``x`` and ``y``: sources or stars; with ``flux`` where a PSF is given.
+    psf : PolynomialPsf, optional
+        Each source is measured with all others subtracted; without it neighbours stay.
     diameters : tuple of int
         Those of the declared table; ascending.
 
@@ -80,8 +90,12 @@ def measure_apertures(exposure: Exposure, sources: Table, diameters: tuple[int, 
     flux, variance = np.empty((n, radii.size)), np.empty((n, radii.size))
     bad, flags = np.empty(n), np.empty(n, np.uint32)
     usable = ~is_defect(exposure.mask) & np.isfinite(exposure.data) & (exposure.variance > 0)
+    data, own = exposure.data, NOTHING
+    if psf is not None:
+        shining = np.where(np.isfinite(sources["flux"]) & np.isfinite(x) & np.isfinite(y), sources["flux"], 0)
+        data, own = apart(exposure, psf, x, y, shining, int(np.ceil(radii[-1] + 0.5)))
     sum_apertures(
-        exposure.data, exposure.variance, usable, exposure.mask, x, y, radii, flux, variance, bad, flags
+        data, exposure.variance, usable, exposure.mask, x, y, own, radii, flux, variance, bad, flags
     )
     table["id"][:] = sources["id"] if "id" in sources.colnames else np.arange(n)
     table["x"][:], table["y"][:] = x, y
@@ -108,7 +122,7 @@ def psf_growth(psf: PsfModel, x: float, y: float, diameters: ArrayLike = DIAMETE
         for dy in PHASES:
             stamp = psf.at(x, y, dx, dy)
             place = np.array([psf.size // 2 + dx]), np.array([psf.size // 2 + dy])
-            sum_apertures(stamp, stamp, everything, mask, *place, radii, flux, variance, bad, flags)
+            sum_apertures(stamp, stamp, everything, mask, *place, NOTHING, radii, flux, variance, bad, flags)
             share += flux / len(PHASES) ** 2
     return GrowthCurve(2 * radii, share[0], np.zeros(radii.size), 0)
 

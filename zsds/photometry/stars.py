@@ -15,12 +15,12 @@ from zsds.extract.noise import SkyNoise, measure_sky_noise
 from zsds.kernels.psf_fit import measure_stars
 from zsds.kernels.stats import flags_around
 from zsds.psf.model import PolynomialPsf
-from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
+from zsds.psf.scale import FluxScale
+from zsds.psf.sweep import NOWHERE, FittedStars, SweepSettings, fit_all
 
 log = logging.getLogger(__name__)
 
 MODEL_ERROR = 0.02  # of the light of subtracted stars
-NOWHERE = -1e6  # pixels; stands in for a position that is no number
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ class StarSettings:
 
 
 def fit_stars(
-    exposure: Exposure, psf: PsfModel, sources: Table, settings: StarSettings | None = None
+    exposure: Exposure,
+    psf: PsfModel,
+    sources: Table,
+    settings: StarSettings | None = None,
+    scale: FluxScale | None = None,
 ) -> Table:
     """Fit flux and position of every source, all others subtracted.
 
@@ -49,6 +53,8 @@ def fit_stars(
     sources : Table
         With ``x`` and ``y``, and ``id`` if rows are to be recognised.
     settings : StarSettings
+    scale : FluxScale, optional
+        The PSF's own error, which the errors of fluxes then hold; ``snr`` stays that of the noise.
 
     Returns
     -------
@@ -72,6 +78,8 @@ def fit_stars(
         data = data - sky
         fitted = fit_all(data, noise, model, fitted.x, fitted.y, settings.sweep, hold, fitted.flux)
     stars = _table(exposure, sources, data, fitted, noise, model, hold, settings)
+    if scale is not None:
+        stars["flux_err"][:] = np.hypot(stars["flux_err"], stars["flux"] * scale.error(fitted.x, fitted.y))
     row, column = _nearest(stars, exposure.shape)
     stars["sky"][:] = sky[row, column]
     log.info("fitted %d stars, median chi %.2f", len(stars), np.median(stars["chi"]))
@@ -126,15 +134,18 @@ def _table(
         model.oversampling, model.order, model.size // 2, fitted.x, fitted.y, fitted.flux, fitted.radius,
         hold, errors, chi, sharp, n_pixels, outside,
     )  # fmt: skip
+    flux = np.where(n_pixels > 0, fitted.flux, np.nan)
+    if not hold:
+        flux = freed_of_place(flux, errors[:, 0])
     columns = {
         "id": sources["id"] if "id" in sources.colnames else np.arange(n),
         "x": np.where(fitted.x > NOWHERE / 2, fitted.x, np.nan),
         "y": np.where(fitted.y > NOWHERE / 2, fitted.y, np.nan),
-        "flux": np.where(n_pixels > 0, fitted.flux, np.nan),
+        "flux": flux,
         "flux_err": errors[:, 0],
         "x_err": errors[:, 1],
         "y_err": errors[:, 2],
-        "snr": np.where(n_pixels > 0, fitted.flux, np.nan) / errors[:, 0],
+        "snr": flux / errors[:, 0],
         "chi": chi,
         "sharp": sharp / squared_width(model),
         "n_pixels": n_pixels,
@@ -147,6 +158,16 @@ def _table(
     for name in ("ra", "dec", "mag", "mag_err"):
         stars[name][:] = np.nan
     return stars
+
+
+def freed_of_place(flux: NDArray[np.float64], err: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fluxes without what they gain where the place is free to follow the noise.
+
+    The most probable flux is too high by err^2 / flux, half of it for each coordinate (Portillo, Speagle &
+    Finkbeiner 2020, AJ 159, 165). Places of stars below 2 err were not free.
+    """
+    free = np.abs(flux) > 2 * err
+    return np.where(free, flux - err**2 / np.where(free, flux, 1), flux)
 
 
 def squared_width(model: PolynomialPsf) -> float:

@@ -68,25 +68,17 @@ def measure(exposure: Exposure, settings: MeasureSettings) -> Measured:
     else:
         psf_fit = psf.given_psf(exposure.psf, exposure.shape)
     if extract.share_with_neighbours(sources, 3 * psf_fit.fwhm) > settings.crowded_share:
-        sources = _with_hidden(flat, background, sources, psf_fit, settings)
+        left = photometry.without_stars(flat, psf_fit.model, sources)
+        missed = extract.residual_sky(flat, left.data, background, settings.background)
+        background = background.with_more(missed)
+        flat, left = (replace(one, data=one.data - missed) for one in (flat, left))
+        sources = extract.detect_hidden(left, background, sources, psf_fit.fwhm, settings.extract)
         if exposure.psf is None:
             psf_fit = psf.fit_psf(flat, sources, settings.psf)
     flat = replace(flat, psf=exposure.psf or psf_fit.model)
-    stars = photometry.fit_stars(flat, psf_fit.model, sources, settings.stars)
-    apertures = photometry.measure_apertures(flat, stars)
+    stars = photometry.fit_stars(flat, psf_fit.model, sources, settings.stars, psf_fit.scale)
+    apertures = photometry.measure_apertures(flat, stars, psf_fit.model)
     return Measured(_with_sources(flat, stars), background, sources, stars, apertures, psf_fit)
-
-
-def _with_hidden(
-    flat: Exposure,
-    background: extract.Background,
-    sources: Table,
-    psf_fit: psf.PsfFit,
-    settings: MeasureSettings,
-) -> Table:
-    """The sources and those that show on the image without them."""
-    left = photometry.without_stars(flat, psf_fit.model, sources)
-    return extract.detect_hidden(left, background, sources, psf_fit.fwhm, settings.extract)
 
 
 def _with_sources(exposure: Exposure, stars: Table) -> Exposure:

@@ -14,9 +14,11 @@ from zsds.core.psf import FWHM_PER_SIGMA, PsfModel
 from zsds.core.robust import mad_width
 from zsds.extract.detection import is_spread, stellar_size
 from zsds.extract.noise import SkyNoise, measure_sky_noise
+from zsds.kernels.psf_solve import star_pixels
 from zsds.kernels.shapes import weighted_moments
 from zsds.psf.model import PolynomialPsf, image_geometry, n_terms
 from zsds.psf.moffat import MoffatPsf, fit_moffat
+from zsds.psf.scale import FluxScale, flux_scale
 from zsds.psf.selection import SelectionSettings, StarSample, choose_order, select_stars
 from zsds.psf.solver import Prior, SolverSettings, StarPixels, model_stamps, solve
 from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
@@ -54,6 +56,8 @@ class PsfFit:
         Largest pixel of the mean residual of the stars, as a fraction of a star's flux.
     n_stars : int
         Stars used in the last round.
+    scale : FluxScale
+        Error that all fluxes of a place share.
     """
 
     model: PolynomialPsf
@@ -61,6 +65,7 @@ class PsfFit:
     fwhm: float
     residual: float
     n_stars: int
+    scale: FluxScale
 
 
 def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = None) -> PsfFit:
@@ -119,17 +124,20 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     stars = Table({"id": np.asarray(sources["id"])[sample.index], "x": fitted.x[star], "y": fitted.y[star]})
     stars["flux"], stars["chi"], stars["is_used"] = fitted.flux[star], pixels.chi, used
     residual = _mean_residual(pixels.take(used), model)
+    radius = int(np.median(fitted.radius[star]))
+    scale = flux_scale(pixels.take(used), prior, model, noise, settings.solver, radius)
     log.info(
         "PSF of %d stars: FWHM %.2f px, order %d, residual %.4f", used.sum(), model.fwhm(), order, residual
     )
-    return PsfFit(model, stars, model.fwhm(), residual, int(used.sum()))
+    return PsfFit(model, stars, model.fwhm(), residual, int(used.sum()), scale)
 
 
 def given_psf(psf: PsfModel, shape: tuple[int, int]) -> PsfFit:
     """A PSF known beforehand of an image of the shape (ny, nx), as a fit to no stars."""
     model = PolynomialPsf.from_model(psf, shape)
     stars = Table({name: np.zeros(0) for name in ("id", "x", "y", "flux", "chi", "is_used")})
-    return PsfFit(model, stars, model.fwhm(), float("nan"), 0)
+    exact = FluxScale(np.zeros((1, 1)), 0, model.geometry)
+    return PsfFit(model, stars, model.fwhm(), float("nan"), 0, exact)
 
 
 def guess_fwhm(exposure: Exposure, sources: Table) -> float:
@@ -185,12 +193,12 @@ def _order_for(n_stars: int) -> int:
 
 def _near_stars(sources: Table, sample: StarSample, half: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of all sources whose light may reach a star's stamp, and the stars' places among them."""
-    x, y = (np.asarray(sources[name], np.float64) for name in "xy")
-    reach = 1.5 * half
+    x, y, flux = (np.asarray(sources[name], np.float64) for name in ("x", "y", "flux"))
     distance, _ = cKDTree(np.column_stack([sample.x, sample.y])).query(
-        np.column_stack([x, y]), distance_upper_bound=1.5 * reach
+        np.column_stack([x, y]), distance_upper_bound=2.25 * half
     )
-    close = np.isfinite(distance)
+    bright = flux > np.percentile(flux[sample.index], 10)
+    close = distance < np.where(bright, 2.25, 1.25) * half
     close[sample.index] = True
     near = np.flatnonzero(close)
     return near, np.searchsorted(near, sample.index)
@@ -232,20 +240,16 @@ def _star_pixels(
     """Each star's pixels with everything else subtracted."""
     x, y, flux = fitted.x[star], fitted.y[star], fitted.flux[star]
     half = model.size // 2
-    residual, variance = _cut(fitted.residual, x, y, half), _cut(noise.variance, x, y, half)
-    everything = _cut(data, x, y, half) - residual
-    own = flux[:, None, None] * model_stamps(model, x, y)
-    total = variance + noise.slope * np.maximum(everything, np.maximum(own, 0))
-    total += (settings.model_error * own) ** 2 + (0.1 * (everything - own)) ** 2
-    good = (
-        (variance > 0) & np.isfinite(residual) & (np.abs(residual) < 6 * np.sqrt(total) + 0.1 * np.abs(own))
-    )
-    weight = np.where(good, 1 / np.where(total > 0, total, 1), 0)
     offset = np.arange(-half, half + 1)
     core = np.hypot(offset[:, None], offset[None, :]) <= 1.5 * model.fwhm()
-    raw = np.where(variance > 0, residual**2 / np.where(total > 0, total, 1), 0)[:, core]
-    chi = np.sqrt(raw.sum(axis=1) / np.maximum((variance > 0)[:, core].sum(axis=1) - 3, 1))
-    return StarPixels(np.where(good, residual + own, 0), weight, flux, x, y, chi)
+    stamps = model_stamps(model, x, y)
+    values, weight, chi = np.empty_like(stamps), np.empty_like(stamps), np.empty(x.size)
+    row, col = (np.floor(place + 0.5).astype(np.int64) for place in (y, x))
+    star_pixels(
+        data, fitted.residual, noise.variance, noise.slope, stamps, row, col, flux, settings.model_error,
+        core, values, weight, chi,
+    )  # fmt: skip
+    return StarPixels(values, weight, flux, x, y, chi)
 
 
 def _keep(chi: NDArray[np.float64], flux: NDArray[np.float64], settings: PsfSettings) -> NDArray[np.bool_]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import spline_filter
 
 from zsds.core.psf import PsfModel
-from zsds.kernels.psf_fit import spline_stamp
+from zsds.kernels.psf_solve import spline_stamp
 
 
 def n_terms(order: int) -> int:
@@ -68,9 +69,15 @@ class PolynomialPsf:
 
     def fwhm(self, x: float | None = None, y: float | None = None) -> float:
         """Full width at half maximum in pixels of the azimuthal mean at (x, y), by default in the middle."""
+        if x is None and y is None:
+            return self._middle_fwhm
         x = self.geometry[0] if x is None else x
         y = self.geometry[1] if y is None else y
         return profile_fwhm(self, x, y)
+
+    @cached_property
+    def _middle_fwhm(self) -> float:
+        return profile_fwhm(self, *self.geometry[:2])
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Arrays that hold everything; `from_arrays` reads them back."""

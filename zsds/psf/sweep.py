@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from zsds.extract.noise import SkyNoise
-from zsds.kernels.psf_fit import match_stars, subtract_stars, sweep_stars
+from zsds.core.exposure import Exposure
+from zsds.extract.noise import SkyNoise, measure_sky_noise
+from zsds.kernels.psf_fit import draw_stamps, match_stars, subtract_stars, sweep_stars
 from zsds.psf.model import PolynomialPsf
+
+NOWHERE = -1e6  # pixels; stands in for a position that is no number
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,32 @@ def fit_radius(
             bad += ~inside | ~(pixel > 0)
     radius[bad >= 5] = half
     return radius
+
+
+def apart(
+    exposure: Exposure,
+    psf: PolynomialPsf,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    half: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The image without stars, and each star's own light [n, k, k] within half pixels that it lacks."""
+    noise, settings = measure_sky_noise(exposure), SweepSettings()
+    x, y = (np.where(np.isfinite(place), place, NOWHERE) for place in (x, y))
+    reach = _reach(flux, psf, noise, fit_radius(noise, psf, x, y, settings), settings)
+    model = (psf.coefficients, psf.geometry, psf.oversampling, psf.order)
+    left = exposure.data.copy()
+    subtract_stars(left, *model, psf.size // 2, x, y, flux, reach)
+    half = min(half, psf.size // 2)
+    own = np.empty((x.size, 1, 2 * half + 1, 2 * half + 1), np.float32)
+    draw_stamps(*model, half, x, y, own)
+    own = own[:, 0]
+    own *= flux.astype(np.float32)[:, None, None]
+    offset = np.abs(np.arange(-half, half + 1))
+    square = np.maximum(offset[:, None], offset[None, :])
+    own *= square <= reach[:, None, None]
+    return left, own
 
 
 def _first_fluxes(data, noise, model, x, y, radius) -> NDArray[np.float64]:
