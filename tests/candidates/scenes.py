@@ -3,7 +3,9 @@
 import numpy as np
 from astropy.wcs import WCS
 from scipy.signal import fftconvolve
+from scipy.spatial import cKDTree
 
+from zsds.candidates import find_candidates
 from zsds.core.difference import Difference, Registration
 from zsds.core.exposure import Exposure, Info, ZeroPoint
 from zsds.core.ids import QuadrantId
@@ -67,3 +69,33 @@ def subtraction(signal, star_light=None, seed=1, mask=None, psf=PSF, gain=6.0):
 def flux_error(psf=PSF):
     """Error of a PSF flux on the noise of these scenes."""
     return NOISE / np.sqrt((psf.at(0, 0).astype(float) ** 2).sum())
+
+
+def blank(ny=101, nx=131):
+    return np.zeros((ny, nx), np.float32)
+
+
+def has(row, flag):
+    return bool(int(row["flags"]) & flag)
+
+
+def only(signal, *args, **kwargs):
+    """The strongest candidate of a scene."""
+    return find_candidates(*subtraction(signal, *args, **kwargs))[0]
+
+
+def starfield(snr, seed, ny=301, nx=331):
+    rng, signal, truth = np.random.default_rng(seed), blank(ny, nx), []
+    for row in range(20, ny - 15, 26):
+        for col in range(20, nx - 15, 26):
+            x, y, sign = col + rng.uniform(-0.5, 0.5), row + rng.uniform(-0.5, 0.5), rng.choice([-1, 1])
+            flux = sign * snr * flux_error()
+            draw(signal, x, y, flux)
+            truth.append((x, y, flux))
+    return signal, np.array(truth)
+
+
+def matched(table, truth):
+    distance, index = cKDTree(truth[:, :2]).query(np.column_stack([table["x"], table["y"]]))
+    assert (distance < 2).all()
+    return truth[index]
