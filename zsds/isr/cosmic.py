@@ -60,6 +60,7 @@ def mark_cosmic_rays(
     found = find_sharp_pixels(
         *(exposure.data - level, variance, ratio),
         *(settings.n_sigma, settings.grow_sigma, settings.iterations),
+        *(settings.track_sigma, settings.max_chi2),
     )
     log.info("%d pixels hit by cosmic rays", np.count_nonzero(found))
     return replace(exposure, mask=exposure.mask | np.where(found, np.uint32(Mask.COSMIC_RAY), np.uint32(0)))

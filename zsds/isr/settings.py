@@ -68,6 +68,11 @@ class CosmicRaySettings:
         PSFs, on which rays stand out anyway, may be elongated and peaked.
     iterations : int
         Rounds of growing.
+    track_sigma : float
+        Brightness of a pixel that belongs to a ray it touches where there is but empty sky around.
+    max_chi2 : float
+        What the best sum of stars may leave of 5 x 5 pixels around a bright one: noise leaves under 25, and
+        more than 40 once in some thousand times.
     cell : int
         Side of the blocks in which the level of the sky is measured, pixels.
     """
@@ -76,7 +81,9 @@ class CosmicRaySettings:
     grow_sigma: float = 3.0
     narrowest: float = 0.85
     slack: float = 0.25
-    iterations: int = 4
+    iterations: int = 6
+    track_sigma: float = 2.5
+    max_chi2: float = 40.0
     cell: int = 64
 
 
