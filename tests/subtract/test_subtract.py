@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.table import Table
-from scipy.fft import rfft2
+from scipy.fft import irfft2, rfft2
 from scipy.ndimage import maximum_filter
 
 from tests.subtract.sky import Stars, add_star, frozen, make_exposure, make_stars, make_wcs
@@ -12,6 +12,7 @@ from zsds.core.exposure import ZeroPoint
 from zsds.core.flags import Mask
 from zsds.core.psf import GaussianPsf
 from zsds.psf.model import GridPsf
+from zsds.reference.noise import resampled_power
 from zsds.subtract import MatchSettings, SubtractSettings, subtract
 
 SHAPE = (330, 390)
@@ -82,6 +83,54 @@ def test_empty_sky_has_unit_score_and_white_noise(rng, fwhm):
         ring = (frequency >= low) & (frequency < high)
         level = power[ring].mean() / power[frequency < 0.5].mean()
         assert level == pytest.approx(1, abs=5 / np.sqrt(ring.sum()) + 0.01)
+
+
+def test_noise_of_an_interpolated_reference_leaves_the_difference_white(rng):
+    power = resampled_power(1.5, is_coadd=True)
+    n, r = pair(rng, science=1.9, reference=2.6, reference_sky=200.0)
+    filtered = irfft2(rfft2(r.data) * noise_transfer_of(power, SHAPE), SHAPE).astype(np.float32)
+    result = subtract(n, replace(r, data=filtered, noise_power=power), PLAIN)
+    difference = (result.exposure.data / np.sqrt(result.exposure.variance))[8:-8, 8:-8]
+    assert difference.std() == pytest.approx(1, abs=5 / np.sqrt(2 * difference.size) + 0.005)
+    spectrum = np.abs(rfft2(difference)) ** 2 / difference.size
+    lines = abs(np.fft.fftfreq(difference.shape[0])), np.fft.rfftfreq(difference.shape[1])
+    for axis, frequency in enumerate(lines):
+        high = np.compress(frequency > 0.4, spectrum, axis=axis)
+        assert high.mean() == pytest.approx(1, abs=5 / np.sqrt(high.size) + 0.01)
+
+
+def noise_transfer_of(power, shape):
+    table = np.linspace(0, 0.5, power.size)
+    lines = [np.interp(abs(f), table, power) for f in (np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))]
+    return np.sqrt(np.outer(*lines))
+
+
+@pytest.mark.parametrize("counted", ["science", "reference"])
+def test_variance_made_from_counts_favours_no_sign(rng, counted):
+    """The error of a flux does not follow the noise that makes the flux."""
+    images = dict(zip(("science", "reference"), pair(rng, reference_sky=900.0), strict=True))
+    image = images[counted]
+    expected = float(np.median(image.variance))
+    images[counted] = replace(image, variance=np.maximum(expected + image.data, 1).astype(np.float32))
+    result = subtract(images["science"], images["reference"], PLAIN)
+    score, variance = (p[8:-8, 8:-8].ravel().astype(float) for p in (result.score, result.flux_err**2))
+    assert abs(np.corrcoef(score, variance)[0, 1]) < 0.3  # above 0.7 otherwise
+
+
+def test_saturated_stars_of_the_reference_leave_no_peaks_around(rng):
+    star = Stars(np.array([WCS.wcs.crval[0]]), np.array([WCS.wcs.crval[1]]), np.array([5e6]))
+    n, r = pair(rng, star, science=2.9, reference=2.1)
+    clipped = []
+    for image in (n, r):
+        full = image.data > 1e5
+        mask = image.mask | np.where(full, np.uint32(Mask.SATURATED), np.uint32(0))
+        clipped.append(replace(image, data=np.minimum(image.data, np.float32(1e5)), mask=mask))
+    x, y = WCS.all_world2pix(star.ra, star.dec, 0)
+    score = subtract(*clipped, PLAIN).score
+    rows, cols = np.indices(SHAPE)
+    distance = np.hypot(rows - y, cols - x)
+    assert np.nanmax(np.abs(score[distance < 20])) < 5
+    assert 0.9 < np.nanstd(score[(distance > 12) & (distance < 40)]) < 1.1
 
 
 def test_false_peaks_are_as_many_as_gaussian_noise_gives(rng):

@@ -12,13 +12,11 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask, is_defect
 from zsds.core.psf import PsfModel, noise_pixels
-from zsds.core.robust import mad_width
+from zsds.core.robust import mad_width, variance_per_noise
 from zsds.core.units import magnitude
 
 SOFT_DEFECTS = Mask.GHOST | Mask.HALO  # raise the background, but the pixels still measure
 HARD_DEFECTS = DEFECTS & ~SOFT_DEFECTS
-SKY_VARIANCE = 0.3  # pixels whose variance is farther from the median, relatively, are not empty sky
-MIN_SKY = 1000  # of the sampled pixels
 MIN_STARS = 10  # fewer do not tell how good the PSF is
 NOISE_STRIDE = 7  # every seventh pixel tells the noise of the image well enough
 
@@ -39,7 +37,8 @@ class Field:
     noise : float
         Robust scatter of the difference image, electrons.
     noise_slope : float
-        Variance that goes with an electron of noise in the difference; see `variance_per_noise`.
+        Variance that goes with an electron of noise in the difference; see
+        `zsds.core.robust.variance_per_noise`.
     model_error : float
         Relative error of the PSF that a point source may show.
     zero_point, limit_mag, gain : float
@@ -132,21 +131,6 @@ def make_field(
         gain=science.info.gain,
         settings=settings,
     )
-
-
-def variance_per_noise(data: NDArray, variance: NDArray, noise: float) -> float:
-    """Slope of the variance against the data on empty sky, where the data are but noise.
-
-    1 where the variance is made from the counts, 0 where it knows only their expectation; 0 as well where
-    there is too little sky to tell.
-    """
-    if data.size < MIN_SKY:
-        return 0.0
-    sky = (np.abs(data) < 3 * noise) & (np.abs(variance / np.median(variance) - 1) < SKY_VARIANCE)
-    if sky.sum() < MIN_SKY:
-        return 0.0
-    x, y = data[sky].astype(np.float64), variance[sky].astype(np.float64)
-    return float(np.clip(np.cov(x, y)[0, 1] / np.var(x, ddof=1), 0, 1))
 
 
 def model_error(stars: Table | None, settings: CandidateSettings) -> float:

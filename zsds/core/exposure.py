@@ -111,6 +111,9 @@ class Exposure:
         Pixel x is the column, 0 at the centre of the first pixel (origin 0).
     psf : PsfModel, optional
     zero_point : ZeroPoint, optional
+    noise_power : ndarray of float64 [n], optional
+        Power of the noise along each axis at frequencies from 0 to half a cycle a pixel, relative to that of
+        independent pixels of ``variance``; None where pixels are independent.
 
     Raises
     ------
@@ -125,6 +128,7 @@ class Exposure:
     wcs: WCS | None = None
     psf: PsfModel | None = None
     zero_point: ZeroPoint | None = None
+    noise_power: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for name, array, dtype in (

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+MIN_SKY = 1000  # pixels that tell how the variance goes with the noise
+SKY_VARIANCE = 0.3  # pixels whose variance is farther from the median, relatively, are not empty sky
 CENTRAL_PERCENT = (15.8655, 50.0, 84.1345)  # median and the points one standard deviation to its sides
 
 
@@ -32,3 +34,18 @@ def median_and_width(values: ArrayLike) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, middle, high = np.percentile(sample, CENTRAL_PERCENT)
     return float(middle), float(high - low) / 2
+
+
+def variance_per_noise(data: NDArray[np.floating], variance: NDArray[np.floating], noise: float) -> float:
+    """Slope of the variance against the data on empty sky, where the data are but noise.
+
+    1 where the variance is made from the counts, 0 where it knows only their expectation; 0 as well where
+    there is too little sky to tell.
+    """
+    if data.size < MIN_SKY:
+        return 0.0
+    sky = (np.abs(data) < 3 * noise) & (np.abs(variance / np.median(variance) - 1) < SKY_VARIANCE)
+    if sky.sum() < MIN_SKY:
+        return 0.0
+    x, y = data[sky].astype(np.float64), variance[sky].astype(np.float64)
+    return max(float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)), 0.0)

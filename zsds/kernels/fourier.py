@@ -66,6 +66,29 @@ def fill_bad(data, variance, good, model, model_variance, moved):
 
 
 @njit(cache=True, nogil=True)
+def add_stamps(image, rows, cols, values, stamp):
+    """Add ``values[k] * stamp``, its pixel [n // 2, n // 2] at (rows[k], cols[k]), to ``image``; in place."""
+    half = stamp.shape[0] // 2
+    for k in range(rows.size):
+        top, left = rows[k] - half, cols[k] - half
+        for i in range(max(0, -top), min(stamp.shape[0], image.shape[0] - top)):
+            for j in range(max(0, -left), min(stamp.shape[1], image.shape[1] - left)):
+                image[top + i, left + j] += np.float32(values[k] * stamp[i, j])
+
+
+@njit(cache=True, nogil=True)
+def remove_own_noise(own, margin, variance):
+    """``variance`` less ``own``, which has ``margin`` more pixels at the lower ends; in place.
+
+    At least half of it stays.
+    """
+    for i in range(variance.shape[0]):
+        for j in range(variance.shape[1]):
+            least = np.float32(0.5) * variance[i, j]
+            variance[i, j] = max(variance[i, j] - own[i + margin, j + margin], least)
+
+
+@njit(cache=True, nogil=True)
 def finish_score(tile, margin, norms, undefined, variance, score):
     """Significance of a point source in every pixel, and its flux error in place of ``variance``.
 

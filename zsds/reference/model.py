@@ -17,6 +17,7 @@ from zsds.core.psf import PsfModel
 from zsds.kernels.resample import sample_spline
 from zsds.psf.model import GridPsf
 from zsds.reference.mapping import finer_wcs, map_pixels
+from zsds.reference.noise import resampled_power
 from zsds.reference.psf import sample_psf
 
 
@@ -155,7 +156,8 @@ def sample_reference(
     -------
     Exposure
         Flux per science pixel in units of the reference's zero point; ``variance`` is the noise power at
-        low spatial frequencies, 0 with NO_REFERENCE where nothing is known.
+        low spatial frequencies, 0 with NO_REFERENCE where nothing is known; ``noise_power`` says what is left
+        of it at high ones.
     """
     pixels = map_pixels(wcs, reference.wcs, shape)
     data, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -175,7 +177,8 @@ def sample_reference(
     )
     psf = None if reference.psf is None else sample_psf(reference.psf, pixels, shape, psf_spacing)
     info = replace(reference.info, provenance={**reference.info.provenance, "rfid": str(reference.rfid)})
-    return Exposure(data, variance, mask, info, wcs, psf, reference.zero_point)
+    power = resampled_power(reference.oversampling, is_coadd=reference.n_frames > 1)
+    return Exposure(data, variance, mask, info, wcs, psf, reference.zero_point, power)
 
 
 def native_grid(reference: Reference) -> tuple[WCS, tuple[int, int]]:

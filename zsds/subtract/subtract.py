@@ -15,11 +15,12 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import SOURCES, Mask
 from zsds.core.psf import PsfModel, effective_fwhm
-from zsds.core.robust import median_and_width
-from zsds.kernels.fourier import join_masks, rescale
+from zsds.core.robust import mad_width, median_and_width, variance_per_noise
+from zsds.kernels.fourier import add_stamps, join_masks, rescale
 from zsds.psf.model import GridPsf, model_knots
 from zsds.subtract.match import Match, MatchSettings, match_stars
 from zsds.subtract.planes import (
+    DISTRUSTED,
     Coverage,
     away_from_changes,
     find_coverage,
@@ -29,9 +30,10 @@ from zsds.subtract.planes import (
     sky_variances,
 )
 from zsds.subtract.tiles import Layout, Products, make_layout, score_tiles, subtract_tiles
-from zsds.subtract.zogy import Kernels, Node, centred, difference_kernels
+from zsds.subtract.zogy import Kernels, Node, centred, difference_kernels, noise_transfer
 
 log = logging.getLogger(__name__)
+OWN_STRIDE = 7  # every seventh pixel tells how the variance goes with the noise
 SHARP_FWHM = 1.8  # pixels; narrower PSFs need three knots a pixel, not two
 
 
@@ -46,6 +48,7 @@ class SubtractSettings:
     kernel_size: int = 64  # least side of the kernels, even, pixels; 1.4 times the PSFs' when that is more
     background_cell: int = 128  # pixels of a cell of the background difference; 0 leaves it alone
     curvature: float = 0.01  # interpolation error of the reference, in units of its Laplacian
+    saturated_err: float = 1.0  # error of a saturated pixel of the reference, in units of what it holds
     psf_size: int = 31  # side of the difference PSF's stamps, odd
     edge: int = 4  # pixels next to the image's or the reference's edge that are flagged EDGE
     min_overlap: float = 0.05  # part of the image the reference must cover
@@ -111,15 +114,57 @@ def subtract(
     layout = make_layout(science.shape, settings.tile_size, settings.kernel_size)
     kernels_at = _kernels_at(science, reference, coverage, match, layout, settings)
     products = subtract_tiles(planes, layout, kernels_at, (match.dx_rms, match.dy_rms), scale)
+    _add_clipped_light(products, reference, layout, kernels_at, settings.saturated_err)
     if settings.background_cell:
         fwhm = effective_fwhm(science.psf.at(nx / 2, ny / 2))
         still = away_from_changes(products.difference, coverage.both, fwhm)
         left = sky_level(products.difference, constant, still, noise, settings.background_cell)
         if left is not None:
             np.subtract(products.difference, left, out=products.difference)
-    score_tiles(products, find_undefined(coverage), layout, kernels_at)
+    slopes = _own_noise(products.difference, science, reference, coverage.both)
+    score_tiles(products, find_undefined(coverage), layout, kernels_at, slopes)
     return _assemble(
         science, reference, coverage, match, layout, kernels_at, products, settings, reference_id
+    )
+
+
+def _add_clipped_light(
+    products: Products,
+    reference: Exposure,
+    layout: Layout,
+    kernels_at: Callable[[float, float], Kernels],
+    relative: float,
+) -> None:
+    """Add the error of what saturated pixels of the reference have lost, wherever the kernels carry it.
+
+    It is far above all other variances, out of the range of their transforms, so it is added pixel by pixel.
+    """
+    rows, cols = np.nonzero((reference.mask & np.uint32(DISTRUSTED)) != 0)
+    lost = (relative * np.nan_to_num(reference.data[rows, cols])) ** 2
+    nodes = np.stack(
+        [abs(np.subtract.outer(p, n)).argmin(1) for p, n in zip((cols, rows), layout.nodes, strict=True)]
+    )
+    for i, j in np.unique(nodes, axis=1).T.tolist():
+        here = (nodes[0] == i) & (nodes[1] == j)
+        kernels = kernels_at(float(layout.nodes[0][i]), float(layout.nodes[1][j]))
+        for plane, kernel in (
+            (products.variance, kernels.noise_reference),
+            (products.flux_err, kernels.score_noise_reference),
+        ):
+            add_stamps(plane, rows[here], cols[here], lost[here], kernel**2)
+
+
+def _own_noise(
+    difference: NDArray, science: Exposure, reference: Exposure, both: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Variance of each image that goes with an electron of the difference on empty sky."""
+    sparse = (slice(None, None, OWN_STRIDE), slice(None, None, OWN_STRIDE))
+    used = both[sparse]
+    data = difference[sparse][used]
+    noise = mad_width(data)
+    return (
+        variance_per_noise(data, science.variance[sparse][used], noise),
+        -variance_per_noise(-data, reference.variance[sparse][used], noise),
     )
 
 
@@ -169,7 +214,8 @@ def _kernels_at(
     known: dict[tuple[float, float], Kernels] = {}
     if science.psf is None or reference.psf is None:
         raise ValueError("science and reference need a PSF")
-    psf_n, psf_r = science.psf, reference.psf
+    psfs, size = (_Levelled(science.psf, xs, ys), _Levelled(reference.psf, xs, ys)), settings.kernel_size
+    noise = noise_transfer(science.noise_power, size), noise_transfer(reference.noise_power, size)
 
     def kernels_at(x: float, y: float) -> Kernels:
         if (x, y) not in known:
@@ -183,7 +229,7 @@ def _kernels_at(
                 match.dx.at(x, y),
                 match.dy.at(x, y),
             )
-            known[x, y] = difference_kernels(node, psf_n, psf_r, settings.kernel_size)
+            known[x, y] = difference_kernels(node, psfs, noise, size)
         return known[x, y]
 
     return kernels_at
@@ -211,6 +257,7 @@ def _assemble(
         "n_match_stars": float(match.n_stars),
         "overlap": float(coverage.both.mean()),
         "filled": float((~coverage.both & coverage.reference).mean()),
+        "tile_px": float(settings.tile_size),
     }
     if settings.normalise:
         factors = np.clip(cells.width, 0.5, 2.0).astype(np.float32)
@@ -307,6 +354,40 @@ def _quiet(score: NDArray, error: NDArray, both: NDArray[np.bool_]) -> tuple[NDA
 
 
 @dataclass(frozen=True)
+class _Levelled:
+    """A PSF at the nodes of tiles such that the bilinear mean of a tile's corners is right on average.
+
+    Where a PSF bends, the mean of corners h apart is h^2 / 12 times the second derivative too far out. Less
+    than half of the error stays, of either sign, and fluxes and stars see none of it on average.
+    """
+
+    psf: PsfModel
+    xs: NDArray[np.float64]
+    ys: NDArray[np.float64]
+
+    @property
+    def size(self) -> int:
+        """Side of the stamps."""
+        return self.psf.size
+
+    def at(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
+        """Stamp for a node at (x, y)."""
+        stamp = self.psf.at(x, y, dx, dy).astype(np.float64)
+        for nodes, here, place in (
+            (self.xs, x, lambda node: (node, y)),
+            (self.ys, y, lambda node: (x, node)),
+        ):
+            if nodes.size < 3:
+                continue
+            middle = int(np.clip(np.abs(nodes - here).argmin(), 1, nodes.size - 2))
+            low, centre, high = (
+                self.psf.at(*place(node), dx, dy) for node in nodes[middle - 1 : middle + 2].tolist()
+            )
+            stamp -= (low - 2 * centre + high) / 12
+        return stamp.astype(np.float32)
+
+
+@dataclass(frozen=True)
 class _Smoothed:
     """A PSF as the difference shows it, at one node: convolved with the science image's kernel."""
 
@@ -334,9 +415,10 @@ def _difference_psf(
     xs, ys = layout.nodes
     middle = effective_fwhm(science.at(float(xs.mean()), float(ys.mean())))
     oversampling = 3 if middle < SHARP_FWHM else 2
+    levelled = _Levelled(science, xs, ys)
     knots = [
         [
-            model_knots(_Smoothed(science, kernels_at(x, y).science, size), x, y, oversampling)
+            model_knots(_Smoothed(levelled, kernels_at(x, y).science, size), x, y, oversampling)
             for x in xs.tolist()
         ]
         for y in ys.tolist()

@@ -7,7 +7,7 @@ margin as wide as the kernels, so what wraps around is thrown away: tiles equal 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from zsds.kernels.fourier import (
     add_spectra,
     fill_bad,
     finish_score,
+    remove_own_noise,
     shift_variance,
     subtract_spectra,
 )
@@ -175,10 +176,16 @@ def score_tiles(
     undefined: NDArray[np.bool_],
     layout: Layout,
     kernels_at: Callable[[float, float], Kernels],
+    slopes: tuple[float, float],
 ) -> None:
-    """Fill in ``score`` and ``flux_err`` of the products from their difference; NaN where undefined."""
+    """Fill in ``score`` and ``flux_err`` of the products from their difference; NaN where undefined.
+
+    ``slopes`` are the variances of science image and reference that go with an electron of the difference:
+    the score has the noise that either leads to expect of the other. A variance made from the counts is
+    smaller where the noise is negative, and negative peaks would be twice as many as positive ones.
+    """
     for tile in layout.tiles():
-        _score_tile(tile, undefined, kernels_at, products)
+        _score_tile(tile, undefined, kernels_at, slopes, products)
 
 
 @dataclass(frozen=True)
@@ -236,8 +243,8 @@ def _carry_variances(tile: Tile, variances: tuple[NDArray, NDArray], middle: Ker
     hats = [rfft2(variance) for variance in variances]
     spectrum = np.empty_like(hats[0])
     for target, kernels in (
-        (out.variance, (middle.science, middle.reference)),
-        (out.flux_err, (middle.score_science, middle.score_reference)),
+        (out.variance, (middle.noise_science, middle.noise_reference)),
+        (out.flux_err, (middle.score_noise_science, middle.score_noise_reference)),
     ):
         squares = [kernel_spectrum(kernel**2, length) for kernel in kernels]
         add_spectra(hats[0], squares[0], hats[1], squares[1], spectrum)
@@ -246,27 +253,45 @@ def _carry_variances(tile: Tile, variances: tuple[NDArray, NDArray], middle: Ker
 
 
 def _score_tile(
-    tile: Tile, undefined: NDArray[np.bool_], kernels_at: Callable[[float, float], Kernels], out: Products
+    tile: Tile,
+    undefined: NDArray[np.bool_],
+    kernels_at: Callable[[float, float], Kernels],
+    slopes: tuple[float, float],
+    out: Products,
 ) -> None:
     """Correlate the difference with its PSF, and divide by the noise."""
     xs, ys = tile.layout.nodes
-    stamps = [
-        kernels_at(float(xs[tile.j + right]), float(ys[tile.i + up])).psf for up in (0, 1) for right in (0, 1)
+    kernels = [
+        kernels_at(float(xs[tile.j + right]), float(ys[tile.i + up])) for up in (0, 1) for right in (0, 1)
     ]
-    middle = np.mean(stamps, axis=0, dtype=np.float32)
+    middle = np.mean([kernel.psf for kernel in kernels], axis=0, dtype=np.float32)
     length, size = tile.layout.length, middle.shape[0]
-    matched = kernel_spectrum(middle[::-1, ::-1], length)
-    score = irfft2(rfft2(tile.cut(out.difference)) * matched, (length, length))
-    norms = np.array([np.sum(middle * stamp, dtype=float) for stamp in stamps], np.float32).reshape(2, 2)
-    part = (tile.rows, tile.cols)
+    spectrum = rfft2(tile.cut(out.difference))
+    part, square = (tile.rows, tile.cols), (length, length)
+    start = tile.layout.margin + size // 2
+    if any(slopes):
+        own = irfft2(spectrum * kernel_spectrum(_own_kernel(kernels, slopes), length), square)
+        remove_own_noise(own, start, out.flux_err[part])
+    score = irfft2(spectrum * kernel_spectrum(middle[::-1, ::-1], length), square)
+    norms = np.array([np.sum(middle * kernel.psf, dtype=float) for kernel in kernels], np.float32)
     start = tile.layout.margin + size - 1 - size // 2
-    finish_score(score, start, norms, undefined[part], out.flux_err[part], out.score[part])
+    finish_score(score, start, norms.reshape(2, 2), undefined[part], out.flux_err[part], out.score[part])
+
+
+def _own_kernel(kernels: list[Kernels], slopes: tuple[float, float]) -> NDArray[np.float32]:
+    """What gives, convolved with the difference, its own noise in the variance of the score."""
+    science, reference = (
+        np.mean([getattr(kernel, name) for kernel in kernels], axis=0)
+        for name in ("score_noise_science", "score_noise_reference")
+    )
+    own: NDArray[np.float32] = (slopes[0] * science**2 + slopes[1] * reference**2).astype(np.float32)
+    return own
 
 
 def _mean_kernels(kernels: list[Kernels]) -> Kernels:
     return Kernels(
         *(
-            np.mean([getattr(k, name) for k in kernels], axis=0, dtype=np.float32)
-            for name in ("science", "reference", "psf", "score_science", "score_reference", "match")
+            np.mean([getattr(k, part.name) for k in kernels], axis=0, dtype=np.float32)
+            for part in fields(Kernels)
         )
     )

@@ -4,11 +4,13 @@ Everything is in science electrons: the reference is multiplied by its flux scal
 points of the paper are 1. With P_n, P_r the PSFs, s_n, s_r the noise and hats the Fourier transforms,
 
     D = K_n * N - K_r * R,   K_n^ = P_r^ c / sqrt(Q),   K_r^ = f e^(2 pi i k.d) P_n^ c / sqrt(Q)
-    Q = s_n^2 |P_r^|^2 + s_r^2 |P_n^|^2,   c = sqrt(s_n^2 + s_r^2)
+    Q = s_n^2 T_n^2 |P_r^|^2 + s_r^2 T_r^2 |P_n^|^2,   c = sqrt(s_n^2 + s_r^2)
     P_D^ = P_n^ K_n^,   S = P_D (correlated with) D
 
 (their equations 13, 14 and 17, D divided by F_D, so that P_D sums to 1 and the noise of D is that of a plain
-difference, white). The registration shift d moves the reference onto the science image.
+difference, white). T^2 is the power of an image's noise relative to that of independent pixels, for which the
+paper has 1: interpolation leaves less at high frequencies. The registration shift d moves the reference onto
+the science image.
 """
 
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ from scipy.fft import fft, fftshift, irfft2, rfft, rfft2
 
 from zsds.core.psf import PsfModel
 from zsds.reference.psf import phase_ramp
+
+# Share of a star's light that is taken to stand on its central pixel: where neither PSF lets anything pass,
+# the kernels are those of plain noise, not the ratio of two models' errors, which differs from node to node.
+TRACE = 2e-4
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,12 @@ class Kernels:
         K_n and K_r of the difference.
     psf : ndarray
         P_D.
-    score_science, score_reference : ndarray
-        k_n and k_r of the score: K_n and K_r correlated with P_D.
+    score_reference : ndarray
+        k_r of the score: K_r correlated with P_D.
+    noise_science, noise_reference : ndarray
+        K_n and K_r with T: their squares carry variances to the difference.
+    score_noise_science, score_noise_reference : ndarray
+        k_n and k_r with T: the same for the score.
     match : ndarray
         Turns the reference into what the science image would show: fills masked pixels.
     """
@@ -65,37 +75,62 @@ class Kernels:
     science: NDArray[np.float32]
     reference: NDArray[np.float32]
     psf: NDArray[np.float32]
-    score_science: NDArray[np.float32]
     score_reference: NDArray[np.float32]
+    noise_science: NDArray[np.float32]
+    noise_reference: NDArray[np.float32]
+    score_noise_science: NDArray[np.float32]
+    score_noise_reference: NDArray[np.float32]
     match: NDArray[np.float32]
 
 
-def difference_kernels(node: Node, science: PsfModel, reference: PsfModel, size: int) -> Kernels:
-    """Kernels of the difference and the score at a node; ``size`` is even and well above the PSF's."""
-    psf_n, psf_r = (rfft2(centred(psf.at(node.x, node.y), size)) for psf in (science, reference))
+def difference_kernels(
+    node: Node,
+    psfs: tuple[PsfModel, PsfModel],
+    noise: tuple[NDArray[np.float64], NDArray[np.float64]],
+    size: int,
+) -> Kernels:
+    """Kernels of the difference and the score at a node.
+
+    Parameters
+    ----------
+    node : Node
+    psfs : (PsfModel, PsfModel)
+        Of science image and reference.
+    noise : (ndarray, ndarray)
+        T of both, from `noise_transfer`.
+    size : int
+        Of the kernels, even and well above the PSFs'.
+    """
+    psf_n, psf_r = (rfft2(centred(psf.at(node.x, node.y), size)) + TRACE for psf in psfs)
     var_n, var_r = node.science_noise**2, (node.reference_noise * node.flux_scale) ** 2
-    power = var_n * np.abs(psf_r) ** 2 + var_r * np.abs(psf_n) ** 2
-    floor = 1e-9 * power.max()
-    root = np.sqrt((var_n + var_r) / np.maximum(power, floor))
+    power = var_n * np.abs(noise[0] * psf_r) ** 2 + var_r * np.abs(noise[1] * psf_n) ** 2
+    root = np.sqrt((var_n + var_r) / power)
     moved = node.flux_scale * phase_ramp(size, node.dx, node.dy)
     kernel_n = psf_r * root
     kernel_r = psf_n * root * moved
     psf_d = psf_n * kernel_n
+    score_n, score_r = kernel_n * np.conj(psf_d), kernel_r * np.conj(psf_d)
     wiener = psf_n * np.conj(psf_r) / (np.abs(psf_r) ** 2 + 1e-4) * moved
     window = taper(size)
     return Kernels(
         *(
             (window * fftshift(irfft2(spectrum, (size, size)))).astype(np.float32)
             for spectrum in (
-                kernel_n,
-                kernel_r,
-                psf_d,
-                kernel_n * np.conj(psf_d),
-                kernel_r * np.conj(psf_d),
+                *(kernel_n, kernel_r, psf_d, score_r),
+                *(kernel_n * noise[0], kernel_r * noise[1], score_n * noise[0], score_r * noise[1]),
                 wiener * (1 + 1e-4),
             )
         )
     )
+
+
+def noise_transfer(power: NDArray[np.float64] | None, size: int) -> NDArray[np.float64]:
+    """T [size, size // 2 + 1] from the power along one axis at frequencies 0 to 0.5; 1 for None."""
+    if power is None:
+        return np.ones((size, size // 2 + 1))
+    table = np.linspace(0, 0.5, power.size)
+    lines = [np.interp(np.abs(f), table, power) for f in (np.fft.fftfreq(size), np.fft.rfftfreq(size))]
+    return np.sqrt(np.outer(*lines))
 
 
 def taper(size: int) -> NDArray[np.float64]:
