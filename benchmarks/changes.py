@@ -9,6 +9,8 @@ from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 from scipy.stats import norm
 
+from benchmarks.difference_noise import noise_rows
+from benchmarks.false_candidates import false_rows
 from benchmarks.psf_stamps import overlap
 from benchmarks.rows import Row, pull_rows, width
 from benchmarks.skies import Processed, matched
@@ -19,8 +21,8 @@ from zsds.sim import SimulatedQuadrant
 RADIUS_PX = 1.5  # a candidate this near to a transient is that transient
 EDGE_PX = 12
 RAY_PX = 4  # the light of a ray spreads in the difference
+CELL = 64  # pixels in which the bare sky is looked for
 TILES = 4
-PEAKS_PER_MPX = 1.7  # beyond 5 sigma, both signs, in Gaussian noise smoothed to FWHM 2 px
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def change_rows(done: Processed, injected: Injected) -> list[Row]:
         *star_score_rows(done, injected),
         *flux_rows(done, injected),
         *completeness_rows(done.case.name, [injected]),
-        *false_rows(done, injected),
+        *false_rows(done, injected.x, injected.y),
+        *noise_rows(done, empty_sky(done, injected)),
     ]
 
 
@@ -132,9 +135,8 @@ def found_rows(
 def empty_sky(done: Processed, injected: Injected) -> NDArray[np.bool_]:
     """Pixels where the truth holds no light, no transient or cosmic ray is near, and the score is known."""
     true, score = done.truth.science.exposure, done.difference.difference.score
-    variance = true.variance
-    sky = variance.min()  # of the expected light: pixels without any source
-    dark = (variance < 1.003 * sky) & ~is_defect(done.science.result.exposure.mask) & np.isfinite(score)
+    mask = done.science.result.exposure.mask | true.mask
+    dark = (true.variance < 1.003 * bare_sky(true.variance)) & ~is_defect(mask) & np.isfinite(score)
     dark &= ~maximum_filter(true.mask & np.uint32(Mask.COSMIC_RAY) > 0, 2 * RAY_PX + 1)
     for x, y in zip(injected.x.astype(int), injected.y.astype(int), strict=True):
         dark[max(0, y - EDGE_PX) : y + EDGE_PX + 1, max(0, x - EDGE_PX) : x + EDGE_PX + 1] = False
@@ -163,6 +165,22 @@ def score_rows(done: Processed, injected: Injected) -> list[Row]:
         _worst("score on empty sky, mean of worst tile", name, means, 0.0, tile_error),
         _worst("score on empty sky, width of worst tile", name, widths, 1.0, 0.83 * tile_error),
     ]
+
+
+def bare_sky(variance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Expected variance of the sky alone: a plane through the least of it in cells."""
+    ny, nx = (n // CELL for n in variance.shape)
+    cells = variance[: ny * CELL, : nx * CELL].reshape(ny, CELL, nx, CELL)
+    least = np.percentile(cells.transpose(0, 2, 1, 3).reshape(ny, nx, -1), 1, axis=2)
+    rows, cols = np.indices(least.shape) * CELL + CELL / 2
+    design = np.stack([np.ones(least.size), cols.ravel(), rows.ravel()], axis=1)
+    kept = np.ones(least.size, bool)
+    for _ in range(5):  # cells in the wings of bright stars lie above
+        plane = np.linalg.lstsq(design[kept], least.ravel()[kept], rcond=None)[0]
+        above = least.ravel() - design @ plane
+        kept = above < 2 * max(np.sqrt(np.mean(above[kept] ** 2)), 1e-6)
+    y, x = np.arange(variance.shape[0])[:, None], np.arange(variance.shape[1])[None, :]
+    return (plane[0] + plane[1] * x + plane[2] * y).astype(np.float32)
 
 
 def _worst(label: str, sky: str, values: NDArray[np.float64], target: float, error: float) -> Row:
@@ -246,22 +264,3 @@ def depth_loss(snr: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[float
     mean = float((weight * grid).sum())
     sigma = float(np.sqrt((weight * (grid - mean) ** 2).sum()))
     return 2.5 * np.log10(mean / 5), 1.086 * sigma / mean
-
-
-def false_rows(done: Processed, injected: Injected) -> list[Row]:
-    """Candidates and alerts that are no transient, per million pixels."""
-    found, mpx = done.difference.candidates, done.difference.difference.score.size / 1e6
-    x, y = np.asarray(found["x"]), np.asarray(found["y"])
-    false = matched(x, y, (injected.x, injected.y), 3.0) < 0
-    ny, nx = done.difference.difference.score.shape
-    false &= (x > EDGE_PX) & (x < nx - EDGE_PX) & (y > EDGE_PX) & (y < ny - EDGE_PX)
-    alerts, name = int((false & np.asarray(found["is_alert"])).sum()), done.case.name
-    every = int(false.sum())
-    return [
-        _rate("false alerts per Mpx", name, alerts, mpx, 30 / 9.46),
-        _rate("false candidates before any flag per Mpx", name, every, mpx, None),
-    ]
-
-
-def _rate(label: str, sky: str, n: int, mpx: float, goal: float | None) -> Row:
-    return Row(label, sky, n / mpx, np.sqrt(max(n, 1)) / mpx, PEAKS_PER_MPX, high=goal, n=n)

@@ -22,8 +22,18 @@ from benchmarks.comparison import beside_peers
 from benchmarks.forced import ForcedFluxes, force, forced_rows
 from benchmarks.machine import describe, machine_facts
 from benchmarks.plots import Samples, plot_samples
+from benchmarks.registration import registration_rows
 from benchmarks.rows import Row, format_table, markdown, pull_rows
-from benchmarks.skies import FULL_FRAME, FULL_SKIES, SKIES, Frame, SkyCase, process
+from benchmarks.skies import (
+    FULL_FRAME,
+    FULL_SKIES,
+    SKIES,
+    WHOLE,
+    WHOLE_FRAME,
+    Frame,
+    SkyCase,
+    process,
+)
 from benchmarks.solutions import solution_rows, solve
 from benchmarks.stars import all_flux_pulls, flux_rows, star_rows, zero_point_pulls
 from benchmarks.versus import beside_subtractions, pooled_versus, versus_markdown
@@ -67,7 +77,7 @@ def measure_sky(case: SkyCase, frame: Frame) -> SkyResult:
     injected = find_injected(done)
     forced = force(done, injected)
     score = np.histogram(done.difference.difference.score[empty_sky(done, injected)], SCORE_EDGES)[0]
-    rows += [*change_rows(done, injected), *forced_rows(case.name, [forced])]
+    rows += [*change_rows(done, injected), *registration_rows(done), *forced_rows(case.name, [forced])]
     rows += beside_subtractions(done, injected)
     return SkyResult(rows, *pooled, ChangeSample(injected, forced, score))
 
@@ -135,6 +145,7 @@ def main(
     """Measure the fidelity on every sky."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     work = [(case, Frame()) for case in SKIES] + [(case, FULL_FRAME) for case in FULL_SKIES]
+    work.append((WHOLE, WHOLE_FRAME))
     work = [(case, frame) for case, frame in work if not sky or case.name in sky]
     results = measure_fidelity(work, processes)
     rows = [row for one in results for row in one.rows] + (pooled_rows(results) if results else [])

@@ -15,7 +15,7 @@ from zsds.pipeline.reference import make_reference
 from zsds.pipeline.science import ReferenceSky, ScienceResult, ScienceSettings, calibrate
 from zsds.pipeline.settings import Settings
 from zsds.reference import sample_reference
-from zsds.sim import Epochs, EpochSettings, SimulatedQuadrant, epochs, frame_wcs
+from zsds.sim import Epochs, EpochSettings, SimulatedQuadrant, draw_epochs, frame_wcs
 from zsds.sim.catalogs import gaia_catalog, ps1_catalog
 
 QUADRANT_PX = 3072 * 3080
@@ -38,6 +38,8 @@ class SkyCase:
         Of the PSF.
     crowded : bool
         Goals are those of 40,000 stars.
+    blemished : bool
+        With saturated stars and their bleeds, wide wings, trails, bad pixels and columns, and a sloping sky.
     """
 
     name: str
@@ -47,6 +49,7 @@ class SkyCase:
     family: str
     seed: int
     crowded: bool = False
+    blemished: bool = False
 
 
 SKIES = (
@@ -84,6 +87,10 @@ class Frame:
 
 
 FULL_FRAME = Frame((3080, 3072), n_epochs=0, n_transients=0)
+
+# A full quadrant with its reference and all that makes false candidates.
+WHOLE = SkyCase("whole", 6000, 2.1, (1.9, 2.6), "moffat", 13, blemished=True)
+WHOLE_FRAME = Frame((3080, 3072), n_transients=300)
 
 
 @dataclass(frozen=True)
@@ -129,21 +136,34 @@ def process(case: SkyCase, frame: Frame) -> Processed:
     UnusableData
         If the pipeline rejects an epoch.
     """
-    truth = epochs(frame.n_epochs + 1, frame.shape, case.seed, epoch_settings(case, frame))
+    true_sky, quadrants = draw_epochs(frame.n_epochs + 1, frame.shape, case.seed, epoch_settings(case, frame))
     rng = np.random.default_rng([case.seed, 1])
-    gaia = gaia_catalog(truth.sky, rng)
-    calibrated = []
-    for one in truth.quadrants:  # PS1's errors anew for each, or all zero points of a sky would err alike
-        sky = ReferenceSky(gaia, ps1_catalog(truth.sky, rng))
-        calibrated.append(Calibrated(case, one, calibrate_blind(one, sky), sky))
-    *references, science = calibrated
+    gaia = gaia_catalog(true_sky, rng)
+    references: list[Calibrated] = []
+    for k, one in enumerate(quadrants):  # PS1's errors anew, or all zero points of a sky would err alike
+        sky = ReferenceSky(gaia, ps1_catalog(true_sky, rng))
+        result = calibrate_blind(one, sky)
+        if k < frame.n_epochs:
+            references.append(slimmed(Calibrated(case, one, result, sky)))
+    science = Calibrated(case, one, result, sky)
+    truth = Epochs((*(reference.simulated for reference in references), one), true_sky)
     template, difference = _subtract(references, science) if references else (None, None)
     return Processed(case, truth, science, tuple(references), template, difference)
 
 
+def slimmed(one: Calibrated) -> Calibrated:
+    """An epoch with what the rows need, to save memory: no true counts, a sky of one level."""
+    exposure, background = one.simulated.exposure, one.result.measured.background
+    level = np.broadcast_to(np.float32(background.median), exposure.shape)
+    exposure = replace(exposure, data=exposure.variance)
+    simulated = SimulatedQuadrant(exposure, one.simulated.truth, exposure.variance)
+    measured = replace(one.result.measured, background=replace(background, level=level, rms=level))
+    return replace(one, simulated=simulated, result=replace(one.result, measured=measured))
+
+
 def _subtract(references: list[Calibrated], science: Calibrated) -> tuple[Exposure, DifferenceResult]:
     exposure = science.result.exposure
-    template = _template([one.result.exposure for one in references], exposure)
+    template = make_template([one.result.exposure for one in references], exposure)
     stars = science.result.measured.stars
     return template, make_difference(exposure, template, Settings().difference, stars, reference_id=1)
 
@@ -151,7 +171,7 @@ def _subtract(references: list[Calibrated], science: Calibrated) -> tuple[Exposu
 def epoch_settings(case: SkyCase, frame: Frame) -> EpochSettings:
     """What to simulate of a sky."""
     pixels = frame.shape[0] * frame.shape[1]
-    return EpochSettings(
+    settings = EpochSettings(
         n_stars=round(case.stars * pixels / QUADRANT_PX),
         n_galaxies=round(frame.galaxies_per_mpx * frame.mpx),
         n_transients=frame.n_transients,
@@ -164,6 +184,17 @@ def epoch_settings(case: SkyCase, frame: Frame) -> EpochSettings:
         faded_fraction=0.25,
         host_shares=(0.65, 0.25, 0.1, 0.0),
         cosmic_rays=frame.rays_per_mpx * frame.mpx,
+    )
+    if not case.blemished:
+        return settings
+    return replace(
+        settings,
+        mag_range=(9.5, 21.0),
+        wing_fraction=0.01,
+        sky_slope=0.1,
+        satellites=0.3,
+        bad_columns=3,
+        bad_pixels_per_mpx=100.0,
     )
 
 
@@ -184,10 +215,10 @@ def nominal_wcs(exposure: Exposure) -> WCS:
 def blind(exposure: Exposure) -> Exposure:
     """The exposure as an instrumental calibration would hand it over.
 
-    Without the true WCS, PSF and zero point; cosmic rays are not marked, and the variance is that of the
-    counts instead of the expected light.
+    Without the true WCS, PSF and zero point; cosmic rays and trails are not marked, and the variance is that
+    of the counts instead of the expected light.
     """
-    mask = exposure.mask & ~np.uint32(Mask.COSMIC_RAY)
+    mask = exposure.mask & ~np.uint32(Mask.COSMIC_RAY | Mask.TRAIL)
     variance = np.maximum(exposure.data, 0) + np.float32(exposure.info.read_noise**2)
     return replace(exposure, mask=mask, variance=variance, wcs=None, psf=None, zero_point=None)
 
@@ -202,7 +233,7 @@ def matched(
     return np.where(distance <= radius, row, -1)
 
 
-def _template(references: list[Exposure], science: Exposure) -> Exposure:
+def make_template(references: list[Exposure], science: Exposure) -> Exposure:
     settings = Settings().reference
     select = replace(settings.select, min_epochs=min(len(references), settings.select.min_epochs))
     reference = make_reference(references, replace(settings, select=select), rfid=1)

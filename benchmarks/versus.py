@@ -10,9 +10,10 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from benchmarks.changes import PEAKS_PER_MPX, Injected, depth_loss, empty_sky, found_rows
+from benchmarks.changes import Injected, depth_loss, empty_sky, found_rows
+from benchmarks.false_candidates import expected_peaks
 from benchmarks.rows import Row, width
-from benchmarks.skies import Processed, matched
+from benchmarks.skies import QUADRANT_PX, Processed, matched
 from benchmarks.subtractions import LOWEST, Found, Subtractions, are_present, at, subtract_all
 
 DEEP = 5.0  # transients of this ideal S/N and more are those to be found
@@ -149,7 +150,8 @@ def _false(truth: Truth, found: Found, ours: Found) -> tuple[float, float, float
 
 
 def _rate(n: int, truth: Truth) -> tuple[float, float, float]:
-    return n / truth.mpx, np.sqrt(max(n, 1)) / truth.mpx, PEAKS_PER_MPX
+    bound = expected_peaks(truth.done, 5.0) * 1e6 / QUADRANT_PX
+    return n / truth.mpx, np.sqrt(max(n, 1)) / truth.mpx, bound
 
 
 def _depth(truth: Truth, found: Found, ours: Found) -> tuple[float, float, float]:  # noqa: ARG001

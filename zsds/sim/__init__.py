@@ -9,6 +9,7 @@ from zsds.sim.quadrant import Conditions, SimulatedQuadrant, expected_light, ren
 from zsds.sim.scenes import (
     Epochs,
     EpochSettings,
+    draw_epochs,
     epochs,
     frame_region,
     frame_wcs,
@@ -34,6 +35,7 @@ __all__ = [
     "TransientSettings",
     "TruthComparison",
     "compare_with_truth",
+    "draw_epochs",
     "epochs",
     "expected_light",
     "frame_region",

@@ -21,6 +21,7 @@ from zsds.sim.sky import Sky, star_mags, star_positions, transient_light
 FAINT_LIGHT = 0.002  # electrons per pixel below which a stamp is cut
 WING_LIGHT = 0.02  # electrons per pixel below which wings are cut
 LONGEST_REACH = 700.0  # pixels
+LOW_RESPONSE = 0.7  # pixels below are flagged
 Clouds = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -100,6 +101,25 @@ class Conditions:
 
 
 @dataclass(frozen=True)
+class Blemishes:
+    """What a frame has beside the sky's sources; None where it has none.
+
+    Parameters
+    ----------
+    gradient : ndarray of float32 [ny, nx]
+        Expected electrons above the level of the sky.
+    trail : ndarray of float32 [ny, nx]
+        Expected electrons of satellites.
+    response : ndarray of float32 [ny, nx]
+        Of the pixels, relative; the exposure is divided by it, and what hardly responds is flagged.
+    """
+
+    gradient: NDArray[np.float32] | None = None
+    trail: NDArray[np.float32] | None = None
+    response: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
 class SimulatedQuadrant:
     """An exposure with its truth.
 
@@ -107,7 +127,8 @@ class SimulatedQuadrant:
     ----------
     exposure : Exposure
         Electrons, sky included; variance is the true one (expected light plus read noise squared),
-        with the true WCS, PSF and zero point; mask holds saturation, bleeds and cosmic rays.
+        with the true WCS, PSF and zero point; mask holds saturation, bleeds, cosmic rays, trails and
+        pixels of low response.
     truth : Table
         ``truth_sources``.
     expected : ndarray of float32 [ny, nx]
@@ -126,6 +147,7 @@ def render_quadrant(
     psf: TabulatedPsf,
     conditions: Conditions,
     rng: np.random.Generator,
+    blemishes: Blemishes = Blemishes(),
 ) -> SimulatedQuadrant:
     """Calibrated-like exposure of a sky, as a perfect instrumental calibration would leave it.
 
@@ -140,11 +162,19 @@ def render_quadrant(
     conditions : Conditions
     rng : numpy.random.Generator
         For counting, read noise and cosmic rays.
+    blemishes : Blemishes
     """
     light, truth = expected_light(sky, wcs, shape, psf, conditions)
     expected = light + np.float32(conditions.sky_level)
-    charge = effects.counted(expected, rng)
     mask = np.zeros(shape, dtype=np.uint32)
+    if blemishes.gradient is not None:
+        expected += blemishes.gradient
+    if blemishes.trail is not None:
+        mask[blemishes.trail > 0.3 * np.sqrt(expected)] |= np.uint32(Mask.TRAIL)
+        expected += blemishes.trail
+    response = np.float32(1) if blemishes.response is None else blemishes.response
+    mask[np.broadcast_to(response < LOW_RESPONSE, shape)] |= np.uint32(Mask.LOW_RESPONSE)
+    charge = effects.counted(expected * response, rng)
     rays = rng.poisson(conditions.cosmic_rays)
     if rays:
         hit = effects.hit_by_cosmic_rays(effects.cosmic_ray_tracks(rays, shape, rng), shape)
@@ -155,8 +185,8 @@ def render_quadrant(
     mask[charge >= conditions.saturation] |= np.uint32(Mask.SATURATED)
     charge += np.float32(conditions.read_noise) * rng.standard_normal(shape, dtype=np.float32)
     exposure = Exposure(
-        data=charge,
-        variance=expected + np.float32(conditions.read_noise**2),
+        data=charge / response,
+        variance=expected / response + np.float32(conditions.read_noise**2) / response**2,
         mask=mask,
         info=conditions.info(),
         wcs=wcs,

@@ -1,13 +1,16 @@
 """Ready-made quadrants and series of epochs for tests and benchmarks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.wcs import WCS, Sip
+from numpy.typing import NDArray
 
 from zsds.sim.psf import PsfShape, TabulatedPsf, tabulate_psf, varied_shape
-from zsds.sim.quadrant import Clouds, Conditions, SimulatedQuadrant, render_quadrant
+from zsds.sim.quadrant import Blemishes, Clouds, Conditions, SimulatedQuadrant, render_quadrant
 from zsds.sim.sky import Region, Sky, SkySettings, make_sky
+from zsds.sim.trails import add_trail, satellite
 from zsds.sim.transients import TransientSettings, with_transients
 
 
@@ -135,6 +138,16 @@ class EpochSettings:
         Ideal signal-to-noise ratios of the transients in the last epoch, spread evenly in the logarithm.
     faded_fraction : float
         Transients that shine in all epochs but the last.
+    wing_fraction : float
+        Of a star's light, in wide wings.
+    sky_slope : float
+        Largest change of the sky from the middle to an edge, as a part of its level.
+    satellites : float
+        Expected number of trails in each exposure; the last has one at least if this is above 0.
+    bad_columns : int
+        Columns of low response, the same in all epochs.
+    bad_pixels_per_mpx : float
+        Single pixels of low response, the same in all epochs.
     """
 
     n_stars: int = 300
@@ -157,6 +170,11 @@ class EpochSettings:
     cosmic_rays: float = 0.0  # expected tracks per exposure
     scale_arcsec: float = 1.01  # side of a pixel
     clouds: Clouds | None = None  # as in Conditions, the same in all epochs
+    wing_fraction: float = 0.0
+    sky_slope: float = 0.0
+    satellites: float = 0.0
+    bad_columns: int = 0
+    bad_pixels_per_mpx: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -192,7 +210,14 @@ def epochs(
     settings: EpochSettings | None = None,
 ) -> Epochs:
     """Dithered exposures of one sky, each with its own seeing, sky, rotation, distortion and zero point."""
-    settings = settings or EpochSettings()
+    sky, quadrants = draw_epochs(n, shape, seed, settings or EpochSettings())
+    return Epochs(tuple(quadrants), sky)
+
+
+def draw_epochs(
+    n: int, shape: tuple[int, int], seed: int, settings: EpochSettings
+) -> tuple[Sky, Iterator[SimulatedQuadrant]]:
+    """The sky of `epochs` and its exposures, each drawn when it is asked for."""
     rng = np.random.default_rng(seed)
     region = frame_region(frame_wcs(shape, scale_arcsec=settings.scale_arcsec), shape, 1.3)
     stars = SkySettings(
@@ -210,8 +235,53 @@ def epochs(
         how = TransientSettings(settings.host_shares, settings.faded_fraction, steps=True)
         start = conditions.start_mjd - 0.5
         sky = with_transients(sky, inner, mags, start, rng, how)
-    made = [render_quadrant(sky, wcs, shape, psf, conditions, rng) for wcs, psf, conditions in draws]
-    return Epochs(tuple(made), sky)
+    blemished = np.random.default_rng([seed, 3])
+    response = _response(shape, blemished, settings)
+
+    def quadrants() -> Iterator[SimulatedQuadrant]:
+        for k, (wcs, psf, conditions) in enumerate(draws):
+            blemishes = _blemishes(shape, psf, conditions, blemished, settings, k == n - 1)
+            yield render_quadrant(
+                sky, wcs, shape, psf, conditions, rng, replace(blemishes, response=response)
+            )
+
+    return sky, quadrants()
+
+
+def _response(
+    shape: tuple[int, int], rng: np.random.Generator, settings: EpochSettings
+) -> NDArray[np.float32] | None:
+    """Response of the pixels, 0.02 to 0.5 where it is low."""
+    n = rng.poisson(settings.bad_pixels_per_mpx * shape[0] * shape[1] / 1e6)
+    if n + settings.bad_columns == 0:
+        return None
+    response = np.ones(shape, np.float32)
+    response[rng.integers(0, shape[0], n), rng.integers(0, shape[1], n)] = rng.uniform(0.02, 0.5, n)
+    response[:, rng.integers(0, shape[1], settings.bad_columns)] *= np.float32(0.15)
+    return response
+
+
+def _blemishes(
+    shape: tuple[int, int],
+    psf: TabulatedPsf,
+    conditions: Conditions,
+    rng: np.random.Generator,
+    settings: EpochSettings,
+    is_last: bool,
+) -> Blemishes:
+    """Gradient of the sky and satellites of one exposure."""
+    ny, nx = shape
+    gradient = trail = None
+    if settings.sky_slope:
+        slope = conditions.sky_level * rng.uniform(-1, 1, 2) * settings.sky_slope
+        y, x = np.linspace(-1, 1, ny), np.linspace(-1, 1, nx)
+        gradient = (slope[0] * x[None, :] + slope[1] * y[:, None]).astype(np.float32)
+    if settings.satellites:
+        trail = np.zeros(shape, np.float32)
+        for _ in range(max(int(rng.poisson(settings.satellites)), int(is_last))):
+            flux = float(np.exp(rng.uniform(np.log(300), np.log(20000))))
+            add_trail(trail, psf, satellite((nx / 2, ny / 2), nx / 2, rng, flux))
+    return Blemishes(gradient, trail)
 
 
 def _epoch(
@@ -231,7 +301,9 @@ def _epoch(
     if k == n - 1 and settings.science_fwhm is not None:
         fwhm = settings.science_fwhm
     drawn = _family(str(rng.choice(settings.families)), fwhm)
-    drawn = replace(drawn, e1=rng.normal(0, 0.02), e2=rng.normal(0, 0.02))
+    drawn = replace(
+        drawn, e1=rng.normal(0, 0.02), e2=rng.normal(0, 0.02), wing_fraction=settings.wing_fraction
+    )
     psf = tabulate_psf(varied_shape(drawn, rng, settings.variation), shape)
     conditions = Conditions(
         start_mjd=58484.2 - 3.0 * (n - 1 - k),
