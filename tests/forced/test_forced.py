@@ -25,7 +25,7 @@ def places(rng, margin=14, step=26):
     return cols.ravel() + rng.uniform(-0.5, 0.5, cols.size), rows.ravel() + rng.uniform(-0.5, 0.5, cols.size)
 
 
-def measured(rng, flux, hosts=0.0, science=2.4, reference=2.2):
+def measured(rng, flux, hosts=0.0, science=2.4, reference=2.2, counted=False):
     """Injected fluxes and what is measured of them, in a science image of a deeper reference's sky."""
     x, y = places(rng)
     flux = np.resize(flux, x.size)
@@ -35,18 +35,21 @@ def measured(rng, flux, hosts=0.0, science=2.4, reference=2.2):
     stars = Stars(ra, dec, light)
     n = make_exposure(rng, SHAPE, WCS, stars, science, new=np.column_stack([x, y, flux]))
     r = make_exposure(rng, SHAPE, WCS, stars, reference, sky=60.0)
+    if counted:  # the variance a camera's image has
+        n, r = (replace(e, variance=np.maximum(np.median(e.variance) + e.data, 1)) for e in (n, r))
     known = Table(constant, names=("x", "y", "flux"))
     return flux, measure_forced(subtract(frozen(n), frozen(r), PLAIN, known), x, y)
 
 
+@pytest.mark.parametrize("counted", [False, True])
 @pytest.mark.parametrize(
     ("hosts", "fwhm"), [(0.0, (2.4, 2.2)), (0.0, (1.5, 2.4)), (0.0, (3.2, 2.0)), (3000.0, (2.4, 2.2))]
 )
-def test_fluxes_are_unbiased_and_errors_are_honest(hosts, fwhm):
+def test_fluxes_are_unbiased_and_errors_are_honest(hosts, fwhm, counted):
     rng = np.random.default_rng(8)
     pulls, share = [], []
     for _ in range(4):
-        flux, found = measured(rng, [0.0, 400.0, -250.0, 2500.0, 9000.0], hosts, *fwhm)
+        flux, found = measured(rng, [0.0, 400.0, -250.0, 2500.0, 9000.0], hosts, *fwhm, counted)
         assert set(found["status"]) == {CLEAN}
         pulls.append((found["flux"] - flux) / found["flux_err"])
         bright = flux > 2000

@@ -33,6 +33,8 @@ class Field:
     mask : ndarray of uint32 [ny, nx]
     bad : ndarray of bool [ny, nx]
         Pixels that must not be used.
+    own_noise : float
+        Variance that an electron of a source's own light adds.
     psf, science_psf : PsfModel
     noise : float
         Robust scatter of the difference image, electrons.
@@ -55,6 +57,7 @@ class Field:
     reference: NDArray[np.float32] | None
     mask: NDArray[np.uint32]
     bad: NDArray[np.bool_]
+    own_noise: float
     psf: PsfModel
     science_psf: PsfModel
     noise: float
@@ -116,6 +119,7 @@ def make_field(
         variance=exposure.variance,
         score=difference.score,
         flux_err=difference.flux_err,
+        own_noise=difference.own_noise,
         science=science.data,
         science_variance=science.variance,
         reference=None if reference is None else reference.data * np.float32(difference.flux_scale),

@@ -35,7 +35,7 @@ from zsds.candidates.measure import (
 )
 from zsds.candidates.peaks import Peaks, find_peaks
 from zsds.candidates.settings import CandidateSettings
-from zsds.core.difference import Difference
+from zsds.core.difference import Difference, source_error
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
@@ -172,7 +172,8 @@ def _position(peaks: Peaks, i: int, fit: PointFit) -> dict[str, Any]:
 
 def _brightness(field: Field, patch: Patch, fit: PointFit, row: int, col: int) -> dict[str, Any]:
     """Fluxes; the error is never smaller than the subtraction's own, which knows registration noise too."""
-    psf_err = float(np.fmax(fit.flux_err, field.flux_err[row, col]))
+    empty = float(field.flux_err[row, col])
+    psf_err = float(np.fmax(fit.flux_err, source_error(empty, field.own_noise, fit.flux, fit.stamp)))
     ring = np.pi * (field.settings.sky_outer**2 - field.settings.sky_inner**2)
     aperture = measure_aperture(patch, fit, field.settings.aperture, ring)
     big = measure_aperture(patch, fit, field.settings.big_aperture, ring)

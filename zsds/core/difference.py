@@ -47,8 +47,8 @@ class Difference:
         S_corr, the significance of a point source in each pixel, positive for brightenings; NaN where
         undefined. On empty sky mean 0 and width 1.
     flux_err : ndarray of float32 [ny, nx]
-        Error of a point source's flux measured in each pixel, electrons, all noise terms of the score
-        included; NaN where the score is.
+        Error of a point source's flux measured in each pixel, electrons, where there is none: all noise
+        terms of the score included; NaN where the score is. `source_error` has that of a source.
     flux_scale : float
         Median factor from reference units to science electrons.
     reference_id : int
@@ -56,6 +56,8 @@ class Difference:
     registration : Registration
     metrics : mapping of str to float
         Numbers worth plotting.
+    own_noise : float
+        Variance that an electron of a source's own light adds.
     """
 
     exposure: Exposure
@@ -65,6 +67,7 @@ class Difference:
     reference_id: int
     registration: Registration
     metrics: Mapping[str, float] = field(default_factory=dict)
+    own_noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name, array in (("score", self.score), ("flux_err", self.flux_err)):
@@ -78,3 +81,24 @@ class Difference:
         """Flux of a point source measured in each pixel, electrons (S / F_S of the ZOGY papers)."""
         flux: NDArray[np.float32] = self.score * self.flux_err
         return flux
+
+
+def source_error(empty: float, own_noise: float, flux: float, stamp: NDArray[np.floating]) -> float:
+    """Error of the flux of a source, its own photon noise included.
+
+    Its light, spread as the PSF P, adds flux sum(P^3) / sum(P^2)^2 to the variance of a matched filter.
+
+    Parameters
+    ----------
+    empty : float
+        Error without a source, ``flux_err`` of the difference.
+    own_noise : float
+        Of the difference.
+    flux : float
+        Negative for what has faded, which lacks the noise that was expected.
+    stamp : ndarray [k, k]
+        PSF of the difference at the source.
+    """
+    psf = stamp.astype(np.float64)
+    own = own_noise * flux * float((psf**3).sum()) / float((psf**2).sum()) ** 2
+    return float(np.sqrt(max(empty**2 + own, empty**2 / 2)))

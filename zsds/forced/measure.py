@@ -6,7 +6,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
-from zsds.core.difference import Difference
+from zsds.core.difference import Difference, source_error
 from zsds.core.flags import is_defect
 from zsds.core.psf import PsfModel
 from zsds.core.tables import new_table
@@ -33,8 +33,8 @@ def measure_forced(
     A matched filter on the difference, whose noise is white on empty sky: with P the difference's PSF at the
     position, flux = sum(P D) / sum(P^2) over the pixels that can be used. No pixel is weighted by its own
     counts, so fluxes of either sign are unbiased. The error is that of the score at the position, with the
-    photon noise of all sources carried through the subtraction (Zackay, Ofek & Gal-Yam 2016, equations
-    26-33), enlarged for pixels that cannot be used.
+    photon noise of all constant sources carried through the subtraction (Zackay, Ofek & Gal-Yam 2016,
+    equations 26-33) and that of the flux found, enlarged for pixels that cannot be used.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _measure(
         return {**found, "status": TOO_MANY_BAD}
     pixels, model = exposure.data[cut][good].astype(np.float64), part[good]
     flux = float((model * pixels).sum()) / power
-    err *= np.sqrt(whole / power)
+    err = source_error(err, difference.own_noise, flux, stamp) * np.sqrt(whole / power)
     chi2 = float(((pixels - flux * model) ** 2 / exposure.variance[cut][good]).sum()) / max(
         pixels.size - 1, 1
     )

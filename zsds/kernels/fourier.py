@@ -80,11 +80,11 @@ def add_stamps(image, rows, cols, values, stamp):
 def remove_own_noise(own, margin, variance):
     """``variance`` less ``own``, which has ``margin`` more pixels at the lower ends; in place.
 
-    At least half of it stays.
+    At least a tenth of it stays.
     """
     for i in range(variance.shape[0]):
         for j in range(variance.shape[1]):
-            least = np.float32(0.5) * variance[i, j]
+            least = np.float32(0.1) * variance[i, j]
             variance[i, j] = max(variance[i, j] - own[i + margin, j + margin], least)
 
 

@@ -123,9 +123,10 @@ def subtract(
             np.subtract(products.difference, left, out=products.difference)
     slopes = _own_noise(products.difference, science, reference, coverage.both)
     score_tiles(products, find_undefined(coverage), layout, kernels_at, slopes)
-    return _assemble(
+    found = _assemble(
         science, reference, coverage, match, layout, kernels_at, products, settings, reference_id
     )
+    return replace(found, own_noise=slopes[0] + slopes[1] * scale**2)
 
 
 def _add_clipped_light(
