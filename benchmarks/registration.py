@@ -20,7 +20,6 @@ STAR_SNR = 100.0  # of the stars that tell what is left
 
 def registration_rows(done: Processed) -> list[Row]:
     """What interpolation leaves of constant stars, without noise, and the registration by real stars."""
-    left = 100 * star_residuals(done)
     error = registration_errors(done)
     spread = float(np.sqrt(np.mean((error - error.mean(axis=(0, 1))) ** 2)))
     rows = [
@@ -29,8 +28,9 @@ def registration_rows(done: Processed) -> list[Row]:
         ),
         Row("registration, pattern of its error, px", done.case.name, spread, high=0.02, n=error.shape[0]),
     ]
-    if left.size < 8:
+    if done.case.blemished:  # what stars leave needs no more stars, but all images once more
         return rows
+    left = 100 * star_residuals(done)
     value = float(np.percentile(np.abs(left), 68.27))
     label = "constant stars without noise, flux left by interpolation, %"
     return [*rows, Row(label, done.case.name, value, value / np.sqrt(left.size), 0, high=0.3, n=left.size)]
@@ -56,7 +56,8 @@ def star_residuals(done: Processed) -> NDArray[np.float64]:
     stars = true_stars(done.science).truth
     stars = stars[stars["snr"] > STAR_SNR]
     x, y = (np.rint(np.asarray(stars[name])).astype(int) for name in ("x", "y"))
-    return np.asarray(found.flux[y, x] / stars["flux"], dtype=np.float64)
+    left = np.asarray(found.flux[y, x] / stars["flux"], dtype=np.float64)
+    return left[np.isfinite(left)]
 
 
 def registration_errors(done: Processed) -> NDArray[np.float64]:
@@ -65,7 +66,7 @@ def registration_errors(done: Processed) -> NDArray[np.float64]:
     Where a star stands in the reference follows from the true and the found solutions of all epochs.
     """
     science = done.science.result.exposure
-    template = make_template([one.result.exposure for one in done.references], science)
+    template = done.template
     scale = 10 ** (0.4 * (science.zero_point.value - template.zero_point.value))
     match = match_stars(science, template, scale, MatchSettings(), done.science.result.measured.stars)
     ny, nx = science.shape

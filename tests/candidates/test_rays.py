@@ -108,3 +108,26 @@ def test_neighbours_of_a_masked_ray_are_not_alerts():
     found = find_candidates(difference, science)[0]
     assert has(found, CandidateFlag.COSMIC_RAY)
     assert not found["is_alert"]
+
+
+@pytest.mark.parametrize("kind", ["star", "ray"])
+def test_rays_like_stars_and_stars_like_rays_in_sharp_seeing(kind):
+    """S/N 10 in a PSF 1.4 pixels wide, at all sub-pixel places; rays of three pixels about a corner."""
+    psf, rng, signal = GaussianPsf(1.4, 25), np.random.default_rng(5), blank(301, 331)
+    for row in range(20, 286, 26):
+        for col in range(20, 316, 26):
+            if kind == "star":
+                draw(
+                    signal,
+                    col + rng.uniform(-0.5, 0.5),
+                    row + rng.uniform(-0.5, 0.5),
+                    11 * flux_error(psf),
+                    psf,
+                )
+            else:
+                signal[row, col], signal[row, col + 1], signal[row + 1, col] = 90, 50, 40
+    found = find_candidates(*subtraction(signal, psf=psf))
+    found = found[found["snr"] > 8]
+    assert len(found) > 80
+    told = np.mean([has(row, CandidateFlag.COSMIC_RAY) for row in found])
+    assert told < 0.04 if kind == "star" else told > 0.65  # half of them otherwise

@@ -14,6 +14,8 @@ BLUR = np.array([1.0, 2.0, 1.0]) / 4  # widens the PSF by 0.7 pixels for the tes
 SHAPE_FLOOR = 0.15  # of the step to the widened PSF: no PSF model is better known
 CORE_ERROR = 0.1  # relative error that the core of a PSF model may have
 TRACK_COSTS = (0.0, 16.3, 18.5)  # chi-square that a track of 2, 3, 4 pixels must save
+RAY_DOUBT = 0.05  # of S/N^2: a star's own chi-square is better than a track's by at least this
+DOUBT_SNR = 20.0  # from here on no more is asked: the error of the PSF model begins to count
 TRACK_REST = 50.0  # chi-square that noise leaves in the other pixels of 5 x 5 once in a thousand times
 
 
@@ -150,7 +152,9 @@ def ray_gain(patch: Patch, fit: PointFit, sign: int, model_error: float = CORE_E
     themselves; for a star it is the other way round by far. A part ``model_error`` of the model counts as its
     own error. Bad pixels do not count. The track is the best pair, or grown by one or two pixels where these
     gain `TRACK_COSTS` more, what that many free heights fit in noise once in a thousand times. What it leaves
-    must be noise, or the gain is negative: neither explains the bright trail of an asteroid.
+    must be noise, or the gain is negative: neither explains the bright trail of an asteroid. In sharp
+    seeing a ray may look much like a star, but hardly a star like a ray: `RAY_DOUBT` is added, which a few stars
+    in a hundred do not meet below S/N 8, and none above 12.
     """
     m = patch.half
     core = (slice(m - 2, m + 3), slice(m - 2, m + 3))
@@ -159,8 +163,9 @@ def ray_gain(patch: Patch, fit: PointFit, sign: int, model_error: float = CORE_E
     signal = np.maximum(sign * patch.data[core], 0.0) ** 2 * weight
     point = float(((patch.data[core] - model) ** 2 * weight).sum())
     ray = float((patch.data[core] ** 2 * weight).sum())
+    doubt = RAY_DOUBT * min(abs(fit.flux) / fit.flux_err, DOUBT_SNR) ** 2
     found = zip(_track(signal), TRACK_COSTS, strict=True)
-    return max(min(point - ray + gain - cost, TRACK_REST - (ray - gain)) for gain, cost in found)
+    return max(min(doubt + point - ray + gain - cost, TRACK_REST - (ray - gain)) for gain, cost in found)
 
 
 def _track(signal: NDArray[np.float64]) -> list[float]:
