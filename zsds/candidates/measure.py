@@ -153,8 +153,8 @@ def ray_gain(patch: Patch, fit: PointFit, sign: int, model_error: float = CORE_E
     own error. Bad pixels do not count. The track is the best pair, or grown by one or two pixels where these
     gain `TRACK_COSTS` more, what that many free heights fit in noise once in a thousand times. What it leaves
     must be noise, or the gain is negative: neither explains the bright trail of an asteroid. In sharp
-    seeing a ray may look much like a star, but hardly a star like a ray: `RAY_DOUBT` is added, which a few stars
-    in a hundred do not meet below S/N 8, and none above 12.
+    seeing a ray may look much like a star, but hardly a star like a ray: `RAY_DOUBT` is added, which a few
+    stars in a hundred do not meet below S/N 8, and none above 12.
     """
     m = patch.half
     core = (slice(m - 2, m + 3), slice(m - 2, m + 3))
