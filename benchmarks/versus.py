@@ -66,6 +66,11 @@ class Truth:
         return float((~self.near).sum()) / 1e6
 
     @property
+    def noise_peaks(self) -> float:
+        """Peaks of both signs beyond 5 sigma that Gaussian noise gives a million pixels."""
+        return expected_peaks(self.done, 5.0) * 1e6 / QUADRANT_PX
+
+    @property
     def counted(self) -> NDArray[np.bool_]:
         """Transients that stand alone, away from defects."""
         return self.injected.alone & ~at(self.near, self.injected.x, self.injected.y)
@@ -150,8 +155,7 @@ def _false(truth: Truth, found: Found, ours: Found) -> tuple[float, float, float
 
 
 def _rate(n: int, truth: Truth) -> tuple[float, float, float]:
-    bound = expected_peaks(truth.done, 5.0) * 1e6 / QUADRANT_PX
-    return n / truth.mpx, np.sqrt(max(n, 1)) / truth.mpx, bound
+    return n / truth.mpx, np.sqrt(max(n, 1)) / truth.mpx, truth.noise_peaks
 
 
 def _depth(truth: Truth, found: Found, ours: Found) -> tuple[float, float, float]:  # noqa: ARG001

@@ -43,7 +43,11 @@ def judged():
         return np.where(seen >= strongest, 1 + 2 * np.arange(5), -1)
 
     truth = SimpleNamespace(
-        is_false=lambda found: is_false[id(found)], rows=rows, mpx=2.0, ideal=np.array([11, 8, 7, 6, 5.5])
+        is_false=lambda found: is_false[id(found)],
+        rows=rows,
+        mpx=2.0,
+        noise_peaks=1.7,
+        ideal=np.array([11, 8, 7, 6, 5.5]),
     )
     return truth, *(SimpleNamespace(peaks=table) for table in (theirs, ours))
 
