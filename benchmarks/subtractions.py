@@ -34,7 +34,7 @@ from zsds.pipeline.settings import Settings
 
 PYTHON = Path(".venv-peers/bin/python").absolute()
 METHODS = ("stdpipe", "sfft", "properimage")
-MOST_MPX = {"sfft": 4.0}  # beyond, it takes 12 GB for a full quadrant
+MOST_MPX = 4.0  # beyond, they take 4 to 12 GB and minutes each
 LIMIT_S = 3600  # wall-clock seconds after which a method counts as failed
 LOWEST = 3.5  # sigmas from which peaks are listed
 NEAR_DEFECT_PX = 3  # nothing so near to a defect counts, found or missed
@@ -81,6 +81,12 @@ class Subtractions:
     theirs: dict[str, Found]
 
 
+def fits(done: Processed) -> bool:
+    """Whether the public programs take images of this size in reasonable time and memory."""
+    ny, nx = done.science.result.exposure.shape
+    return nx * ny / 1e6 < MOST_MPX
+
+
 def are_present() -> bool:
     """Whether the peers' environment and the programs it needs are on this machine."""
     return PYTHON.exists() and is_present("SWarp", "source-extractor", "psfex")
@@ -99,11 +105,10 @@ def subtract_all(done: Processed) -> Subtractions:
         science = done.science.result.exposure
         bad = write_pair(science, [one.result.exposure for one in done.references], folder)
         near = close_to(bad)
-        fitting = [method for method in METHODS if bad.size / 1e6 < MOST_MPX.get(method, np.inf)]
         registration = done.difference.difference.registration
         misplaced = registration.dx_rms, registration.dy_rms
         fwhm = done.science.result.measured.psf_fit.fwhm
-        runs = {method: run_method(method, folder, fwhm, misplaced) for method in fitting}
+        runs = {method: run_method(method, folder, fwhm, misplaced) for method in METHODS}
     theirs = {m: searched(*run, fwhm, bad, near) for m, run in runs.items() if run is not None}
     return Subtractions(near, _ours(done, near), theirs)
 
