@@ -81,7 +81,7 @@ class Subtractions:
     theirs: dict[str, Found]
 
 
-def fits(done: Processed) -> bool:
+def is_small(done: Processed) -> bool:
     """Whether the public programs take images of this size in reasonable time and memory."""
     ny, nx = done.science.result.exposure.shape
     return nx * ny / 1e6 < MOST_MPX

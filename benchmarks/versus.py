@@ -14,7 +14,7 @@ from benchmarks.changes import Injected, depth_loss, empty_sky, found_rows
 from benchmarks.false_candidates import expected_peaks
 from benchmarks.rows import Row, width
 from benchmarks.skies import QUADRANT_PX, Processed, matched
-from benchmarks.subtractions import LOWEST, Found, Subtractions, are_present, at, fits, subtract_all
+from benchmarks.subtractions import LOWEST, Found, Subtractions, are_present, at, is_small, subtract_all
 
 DEEP = 5.0  # transients of this ideal S/N and more are those to be found
 
@@ -100,7 +100,7 @@ def beside_subtractions(done: Processed, injected: Injected) -> list[Row]:
 
     None without the programs, or on images too large for them.
     """
-    if not are_present() or not fits(done):
+    if not are_present() or not is_small(done):
         return []
     try:
         every = subtract_all(done)
