@@ -46,10 +46,10 @@ peers: .venv-peers/.ready
 	command -v source-extractor psfex scamp SWarp || \
 	  ($(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends source-extractor psfex scamp swarp)
 
-.venv-peers/.ready: benchmarks/peers.txt
+.venv-peers/.ready: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
-	PIP_CONSTRAINT=benchmarks/peers.txt PIP_BUILD_CONSTRAINT=benchmarks/peers.txt \
-	  .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	PIP_CONSTRAINT=benchmarks/peers/requirements.txt PIP_BUILD_CONSTRAINT=benchmarks/peers/requirements.txt \
+	  .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	touch $@
 
 clean:

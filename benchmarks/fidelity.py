@@ -16,15 +16,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.changes import Injected, change_rows, completeness_rows, empty_sky, find_injected
-from benchmarks.clouds import cloud_rows
-from benchmarks.comparison import beside_peers
-from benchmarks.forced import ForcedFluxes, force, forced_rows
 from benchmarks.machine import describe, machine_facts
-from benchmarks.plots import Samples, plot_samples
-from benchmarks.registration import registration_rows
-from benchmarks.rows import Row, format_table, markdown, pull_rows
-from benchmarks.skies import (
+from benchmarks.measures.changes import Injected, change_rows, completeness_rows, empty_sky, find_injected
+from benchmarks.measures.clouds import cloud_rows
+from benchmarks.measures.forced import ForcedFluxes, force, forced_rows
+from benchmarks.measures.registration import registration_rows
+from benchmarks.measures.skies import (
     FULL_FRAME,
     FULL_SKIES,
     SKIES,
@@ -34,10 +31,13 @@ from benchmarks.skies import (
     SkyCase,
     process,
 )
-from benchmarks.solutions import solution_rows, solve
-from benchmarks.stars import all_flux_pulls, flux_rows, star_rows, zero_point_pulls
-from benchmarks.versus import beside_subtractions, pooled_versus, versus_markdown
-from benchmarks.zero_points import tie_rows, tied
+from benchmarks.measures.solutions import solution_rows, solve
+from benchmarks.measures.stars import all_flux_pulls, flux_rows, star_rows, zero_point_pulls
+from benchmarks.measures.zero_points import tie_rows, tied
+from benchmarks.peers.comparison import beside_peers
+from benchmarks.peers.versus import beside_subtractions, pooled_versus, versus_markdown
+from benchmarks.plots import Samples, plot_samples
+from benchmarks.rows import Row, format_table, markdown, pull_rows
 from zsds.core.difference import SCORE_EDGES
 from zsds.core.errors import UnusableData
 

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 
+from benchmarks.peers.subtractions import METHODS, are_present, close_to, run_method, searched, write_pair
 from benchmarks.plots import save_small
-from benchmarks.subtractions import METHODS, are_present, close_to, run_method, searched, write_pair
 from zsds.core.flags import is_defect
 from zsds.core.robust import central_width
 from zsds.core.sphere import pixel_scale_arcsec

@@ -19,7 +19,7 @@ class Row:
     name : str
         What, and its unit.
     sky : str
-        Of `benchmarks.skies.SKIES`, or ``all``.
+        Of `benchmarks.measures.skies.SKIES`, or ``all``.
     value : float
     error : float
         1-sigma sampling error of the value; 0 where it has none, or none is known.

@@ -17,11 +17,11 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import quadrant as units
 from benchmarks.machine import describe, machine_facts
-from benchmarks.quadrant import Prepared, QuadrantPlan
-from benchmarks.steps import BUDGET_S, PARTS, PLACES
-from benchmarks.stopwatch import REST, Cost, Stopwatch, watched
+from benchmarks.timing import quadrant as units
+from benchmarks.timing.quadrant import Prepared, QuadrantPlan
+from benchmarks.timing.steps import BUDGET_S, PARTS, PLACES
+from benchmarks.timing.stopwatch import REST, Cost, Stopwatch, watched
 
 SMALL = QuadrantPlan("demo", 1, 1, n_stars=870, n_galaxies=110, n_transients=12, n_history=5000)
 

@@ -10,17 +10,19 @@ import pytest
 import yaml
 from scipy.ndimage import spline_filter
 
-from benchmarks import clouds, quadrant, solutions, speed, zero_points
-from benchmarks.changes import depth_loss
-from benchmarks.comparison import beside
+from benchmarks import speed
 from benchmarks.fidelity import measure_sky, pooled_rows, samples
-from benchmarks.peers import PsfexModel
+from benchmarks.measures import clouds, solutions, zero_points
+from benchmarks.measures.changes import depth_loss
+from benchmarks.measures.psf import psf_bounds
+from benchmarks.measures.skies import SKIES, Frame
+from benchmarks.peers.comparison import beside
+from benchmarks.peers.programs import PsfexModel
 from benchmarks.plots import plot_samples
-from benchmarks.psf import psf_bounds
 from benchmarks.rows import Row, format_table, markdown, pull_rows
-from benchmarks.skies import SKIES, Frame
-from benchmarks.steps import BUDGET_S, PARTS
-from benchmarks.stopwatch import Stopwatch, watched
+from benchmarks.timing import quadrant
+from benchmarks.timing.steps import BUDGET_S, PARTS
+from benchmarks.timing.stopwatch import Stopwatch, watched
 from zsds.resources import resource
 from zsds.sim import simple_quadrant
 
@@ -100,8 +102,8 @@ def _burn(seconds):
 
 
 def test_fidelity_judges_a_sky(monkeypatch, tmp_path):
-    monkeypatch.setattr("benchmarks.comparison.is_present", lambda *_: False)  # no test needs the peers
-    monkeypatch.setattr("benchmarks.versus.are_present", lambda: False)
+    monkeypatch.setattr("benchmarks.peers.comparison.is_present", lambda *_: False)  # no test needs the peers
+    monkeypatch.setattr("benchmarks.peers.versus.are_present", lambda: False)
     sky = replace(SKIES[1], stars=16000)
     result = measure_sky(sky, Frame((330, 350), n_epochs=3, n_transients=25))
     names = {row.name: row for row in result.rows}
@@ -151,7 +153,7 @@ def test_ties_and_clouds_are_judged(monkeypatch):
     assert abs(tie.off) < 6 * tie.err
     names = [row.name for row in zero_points.tie_rows([tie] * 8)]
     assert {"zero point of 8 quadrants, pull width", "colour term of 8 quadrants, pull mean"} <= set(names)
-    monkeypatch.setattr("benchmarks.clouds.FRAME", Frame((450, 450), 0, 0))
+    monkeypatch.setattr("benchmarks.measures.clouds.FRAME", Frame((450, 450), 0, 0))
     plane = clouds.dimmed(lambda x, y: 0.2 * (x / 450), 1)
     assert np.ptp(plane.lost) == pytest.approx(0.18, abs=0.03)
     assert clouds._slope(plane) < 4 * clouds._least_slope(plane.zero_point) / 1000

@@ -10,11 +10,11 @@ import pytest
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from benchmarks import public
+from benchmarks.peers import public
+from benchmarks.peers.subtractions import METHODS, close_to, searched
+from benchmarks.peers.swarp import tpv_header
+from benchmarks.peers.versus import MEASURES, pooled_versus, versus_markdown
 from benchmarks.rows import Row
-from benchmarks.subtractions import METHODS, close_to, searched
-from benchmarks.swarp import tpv_header
-from benchmarks.versus import MEASURES, pooled_versus, versus_markdown
 from zsds.sim import EpochSettings, epochs
 
 

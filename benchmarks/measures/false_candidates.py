@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 from scipy.spatial import cKDTree
 
+from benchmarks.measures.skies import QUADRANT_PX, Processed, matched
 from benchmarks.rows import Row
-from benchmarks.skies import QUADRANT_PX, Processed, matched
 from zsds.candidates.peaks import find_peaks
 from zsds.core.flags import Mask
 from zsds.subtract.zogy import centred

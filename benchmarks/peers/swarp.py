@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from benchmarks.peers import timed
+from benchmarks.peers.programs import timed
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
 

@@ -13,7 +13,7 @@ class Part:
     budget_s : float
         Core-seconds of a full ZTF quadrant of 8000 stars.
     steps : tuple of (step, place)
-        See `benchmarks.stopwatch.watched`.
+        See `benchmarks.timing.stopwatch.watched`.
     """
 
     name: str
@@ -88,7 +88,7 @@ PARTS = (
             ("solar system", "zsds.runner.difference:predict_positions"),
             ("catalogs again", "zsds.runner.difference:reference_sky"),
             ("cross-match", "zsds.runner.difference:match_neighbours"),
-            ("names", "benchmarks.quadrant:run_naming"),
+            ("names", "benchmarks.timing.quadrant:run_naming"),
             ("history", "zsds.runner.packets:histories_of"),
         ),
     ),

@@ -10,11 +10,11 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from benchmarks.changes import Injected, depth_loss, empty_sky, found_rows
-from benchmarks.false_candidates import expected_peaks
+from benchmarks.measures.changes import Injected, depth_loss, empty_sky, found_rows
+from benchmarks.measures.false_candidates import expected_peaks
+from benchmarks.measures.skies import QUADRANT_PX, Processed, matched
+from benchmarks.peers.subtractions import LOWEST, Found, Subtractions, are_present, at, is_small, subtract_all
 from benchmarks.rows import Row, width
-from benchmarks.skies import QUADRANT_PX, Processed, matched
-from benchmarks.subtractions import LOWEST, Found, Subtractions, are_present, at, is_small, subtract_all
 
 DEEP = 5.0  # transients of this ideal S/N and more are those to be found
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.changes import bare_sky
+from benchmarks.measures.changes import bare_sky
+from benchmarks.measures.skies import Calibrated, Processed, make_template
+from benchmarks.measures.stars import true_stars
 from benchmarks.rows import Row
-from benchmarks.skies import Calibrated, Processed, make_template
-from benchmarks.stars import true_stars
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
 from zsds.subtract import MatchSettings, SubtractSettings, subtract

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import binary_dilation
 
-from benchmarks.false_candidates import expected_peaks
+from benchmarks.measures.false_candidates import expected_peaks
+from benchmarks.measures.skies import QUADRANT_PX, Processed
 from benchmarks.rows import Row
-from benchmarks.skies import QUADRANT_PX, Processed
 from zsds.candidates.peaks import find_peaks
 from zsds.core.flags import is_defect
 from zsds.subtract.tiles import make_layout

@@ -4,9 +4,9 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from benchmarks.psf_stamps import APERTURE_PX, fitted_star, middle, overlap, psf_slopes
+from benchmarks.measures.psf_stamps import APERTURE_PX, fitted_star, middle, overlap, psf_slopes
+from benchmarks.measures.skies import Calibrated
 from benchmarks.rows import Row
-from benchmarks.skies import Calibrated
 from zsds.core.psf import PsfModel
 from zsds.psf.model import image_geometry, n_terms, terms
 

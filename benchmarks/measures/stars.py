@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import norm
 
-from benchmarks.psf import psf_rows
-from benchmarks.psf_stamps import APERTURE_PX, fitted_star, middle, overlap, psf_slopes
+from benchmarks.measures.psf import psf_rows
+from benchmarks.measures.psf_stamps import APERTURE_PX, fitted_star, middle, overlap, psf_slopes
+from benchmarks.measures.skies import Calibrated, Processed, matched
 from benchmarks.rows import Row, pull_rows, width
-from benchmarks.skies import Calibrated, Processed, matched
 from zsds.core.flags import is_defect
 
 SCALE_ARCSEC = 1.01

@@ -1,6 +1,6 @@
 """What clouds leave in the magnitudes of bright stars: quadrants dimmed on purpose.
 
-Run it with ``python -m benchmarks.clouds``; it takes a minute or two of one core.
+Run it with ``python -m benchmarks.measures.clouds``; it takes a minute or two of one core.
 """
 
 import logging
@@ -12,10 +12,10 @@ import typer
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from benchmarks.measures.skies import Frame, SkyCase
+from benchmarks.measures.stars import true_stars
+from benchmarks.measures.zero_points import calibrated
 from benchmarks.rows import Row, format_table, width
-from benchmarks.skies import Frame, SkyCase
-from benchmarks.stars import true_stars
-from benchmarks.zero_points import calibrated
 from zsds.core.exposure import ZeroPoint
 from zsds.sim.quadrant import Clouds
 

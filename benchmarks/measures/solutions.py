@@ -1,6 +1,6 @@
 """How often the astrometric solution fails, and how often it is wrong without saying so.
 
-Run it with ``python -m benchmarks.solutions``; it takes star lists instead of images, some 0.5 s each.
+Run it with ``python -m benchmarks.measures.solutions``: star lists, some 0.5 s each.
 """
 
 import logging

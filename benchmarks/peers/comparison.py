@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from astropy.table import Table
 
-from benchmarks.peers import core_seconds, is_present, run_psfex, run_scamp
-from benchmarks.psf import psf_rows
+from benchmarks.measures.psf import psf_rows
+from benchmarks.measures.skies import Calibrated, matched, nominal_wcs
+from benchmarks.measures.stars import astrometry_rows, true_stars
+from benchmarks.peers.programs import core_seconds, is_present, run_psfex, run_scamp
 from benchmarks.rows import Row
-from benchmarks.skies import Calibrated, matched, nominal_wcs
-from benchmarks.stars import astrometry_rows, true_stars
 from zsds.astrometry.epoch import moved_to_epoch
 from zsds.psf import fit_psf
 

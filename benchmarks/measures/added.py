@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.changes import EDGE_PX, Injected
-from benchmarks.psf_stamps import overlap
-from benchmarks.skies import Processed
-from benchmarks.stars import light_in_stamp
+from benchmarks.measures.changes import EDGE_PX, Injected
+from benchmarks.measures.psf_stamps import overlap
+from benchmarks.measures.skies import Processed
+from benchmarks.measures.stars import light_in_stamp
 from zsds.core.difference import Difference
 from zsds.core.exposure import Exposure
 from zsds.pipeline.settings import Settings

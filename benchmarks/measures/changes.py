@@ -9,12 +9,12 @@ from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 from scipy.stats import norm
 
-from benchmarks.difference_noise import noise_rows
-from benchmarks.false_candidates import false_rows
-from benchmarks.psf_stamps import overlap
+from benchmarks.measures.difference_noise import noise_rows
+from benchmarks.measures.false_candidates import false_rows
+from benchmarks.measures.psf_stamps import overlap
+from benchmarks.measures.skies import Processed, matched
+from benchmarks.measures.stars import light_in_stamp
 from benchmarks.rows import Row, pull_rows, width
-from benchmarks.skies import Processed, matched
-from benchmarks.stars import light_in_stamp
 from zsds.core.flags import Mask, is_defect
 from zsds.sim import SimulatedQuadrant
 

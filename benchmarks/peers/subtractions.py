@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from scipy.signal import fftconvolve
 
-from benchmarks.changes import EDGE_PX
-from benchmarks.peers import core_seconds, is_present
-from benchmarks.skies import Processed
-from benchmarks.swarp import warp_reference
+from benchmarks.measures.changes import EDGE_PX
+from benchmarks.measures.skies import Processed
+from benchmarks.peers.programs import core_seconds, is_present
+from benchmarks.peers.swarp import warp_reference
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
 from zsds.pipeline.difference import make_difference
@@ -128,7 +128,7 @@ def at(plane: NDArray, x: NDArray, y: NDArray) -> NDArray:
 
 
 def write_pair(science: Exposure, references: Sequence[Exposure], folder: Path) -> NDArray[np.bool_]:
-    """Files for `benchmarks.public`, the reference brought by SWarp; where either image has a defect.
+    """Files for `benchmarks.peers.public`, the reference brought by SWarp; where either image has a defect.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Whether the errors of zero points and colour terms are true: many small quadrants of skies drawn at random.
 
-Run it with ``python -m benchmarks.zero_points``; 200 quadrants take some 5 minutes of one core.
+Run it with ``python -m benchmarks.measures.zero_points``; 200 quadrants take some 5 minutes of one core.
 """
 
 import logging
@@ -11,9 +11,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from benchmarks.measures.skies import Calibrated, Frame, SkyCase, calibrate_blind, epoch_settings
+from benchmarks.measures.stars import psf_scale, true_zero_point
 from benchmarks.rows import Row, format_table, pull_rows
-from benchmarks.skies import Calibrated, Frame, SkyCase, calibrate_blind, epoch_settings
-from benchmarks.stars import psf_scale, true_zero_point
 from zsds.core.errors import UnusableData
 from zsds.pipeline.science import ReferenceSky
 from zsds.sim import FAMILIES, epochs

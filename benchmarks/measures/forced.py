@@ -8,10 +8,10 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from benchmarks.added import add_stars
-from benchmarks.changes import EDGE_PX, Injected, bias_row
+from benchmarks.measures.added import add_stars
+from benchmarks.measures.changes import EDGE_PX, Injected, bias_row
+from benchmarks.measures.skies import Processed
 from benchmarks.rows import Row, pull_rows
-from benchmarks.skies import Processed
 from zsds.core.difference import Difference
 from zsds.forced import measure_forced
 

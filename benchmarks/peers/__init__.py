@@ -1,0 +1,1 @@
+"""Public programs on the same pixels."""

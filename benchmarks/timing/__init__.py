@@ -1,0 +1,1 @@
+"""What one quadrant costs, step by step."""
