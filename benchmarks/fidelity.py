@@ -130,11 +130,17 @@ def random_rows(processes: int, n_lists: int = 500, n_ties: int = 200) -> list[R
 
 
 def measure_fidelity(work: list[tuple[SkyCase, Frame]], processes: int) -> list[SkyResult]:
-    """All skies, each by itself."""
+    """All skies, each by itself; tells which is done."""
     if processes <= 1 or not work:
-        return [measure_sky(case, frame) for case, frame in work]
+        return [_told(case, measure_sky(case, frame)) for case, frame in work]
     with ProcessPoolExecutor(processes) as workers:
-        return list(workers.map(measure_sky, *zip(*work, strict=True)))
+        made = workers.map(measure_sky, *zip(*work, strict=True))
+        return [_told(case, result) for (case, _), result in zip(work, made, strict=True)]
+
+
+def _told(case: SkyCase, result: SkyResult) -> SkyResult:
+    typer.echo(f"{case.name}: {len(result.rows)} rows", err=True)
+    return result
 
 
 def main(
