@@ -249,3 +249,13 @@ def test_psf_that_bends_over_a_small_image_is_kept(place):
     own, seen = psf.at(*place).astype(float), sampled.at(*place).astype(float)
     # the mean of nodes h apart is h^2 / 8 times the second derivative too wide: 0.4 % of the width here
     assert np.sum(own * seen) / np.sum(own**2) == pytest.approx(1, abs=2 * 0.1 * 2 / 8**2)
+
+
+def test_noise_of_one_resampled_epoch_is_that_of_a_co_add():
+    rng = np.random.default_rng(2)
+    wcs = make_wcs(SHAPE)
+    epochs = [frozen(e) for e in make_epochs(rng, 2, make_stars(rng, wcs, SHAPE, 5))]
+    one, two = (build_reference(epochs[:n], wcs, SHAPE, ReferenceSettings(min_epochs=1)) for n in (1, 2))
+    power = sample_reference(one, wcs, SHAPE).noise_power
+    np.testing.assert_array_equal(power, sample_reference(two, wcs, SHAPE).noise_power)
+    assert power[-1] < 1 < sample_reference(replace(one, resampled=False), wcs, SHAPE).noise_power[-1]
