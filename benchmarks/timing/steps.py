@@ -42,7 +42,7 @@ PARTS = (
         (
             ("background", "zsds.extract:measure_background"),
             ("subtract background", "zsds.extract:subtract_background"),
-            ("seeing", "zsds.extract:measure_fwhm"),
+            ("seeing", "zsds.extract:measure_seeing"),
             ("detection", "zsds.extract:detect_sources"),
             ("PSF model", "zsds.psf:fit_psf"),
         ),

@@ -11,7 +11,7 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
 from zsds.core.tables import check_table
-from zsds.extract import ExtractSettings, detect_sources, measure_background, measure_fwhm
+from zsds.extract import ExtractSettings, detect_sources, measure_background, measure_fwhm, measure_seeing
 from zsds.psf import MoffatPsf, profile_fwhm
 
 PSF = MoffatPsf.of_fwhm(2.2, 3.0, 31)
@@ -108,6 +108,17 @@ def test_fwhm_is_measured(fwhm):
     assert measure_fwhm(data, background.rms, np.zeros(data.shape, bool)) == pytest.approx(
         profile_fwhm(psf, 0, 0), rel=0.1
     )
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_short_axis_is_measured(ratio):
+    psf = MoffatPsf.of_fwhm(3.0, 4.0, 41, ratio, 0.6)
+    field = star_field(psf, n_stars=80, seed=6, flux=(3000, 2e5))
+    background = measure_background(field.exposure)
+    data = field.exposure.data - background.level
+    seeing = measure_seeing(data, background.rms, np.zeros(data.shape, bool))
+    assert seeing.narrow / seeing.fwhm == pytest.approx(np.sqrt(ratio), rel=0.1)
+    assert (seeing.sharpness < seeing.fwhm) == (ratio < 1)
 
 
 @pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning")

@@ -61,7 +61,7 @@ def test_patches_are_noticed_and_noise_is_not(seed):
     patches = 0.02 * np.sqrt(2) * np.sign(np.sin(x / 3072 * 8 * np.pi) * np.sin(y / 3080 * 8 * np.pi))
     residual[5] = np.nan
     found = measure_patchiness(x, y, residual + patches, SHAPE)
-    assert found.n_places == 64
+    assert 60 <= found.n_places <= 64  # some of 12 stars on average have fewer than 6
     assert found.scatter == pytest.approx(0.02 * np.sqrt(2), rel=0.2)
 
 
@@ -80,3 +80,23 @@ def test_a_corner_without_calibrators_is_not_extrapolated():
     values = flat.at(x[known], y[known])
     assert flat.at(3071.0, 3079.0)[0] <= values.max() + 0.01
     assert flat.factors.min() > 10 ** (-0.4 * 0.2)
+
+
+@pytest.mark.parametrize(("share", "dimmed"), [(0.5, 1.0), (0.2, 0.3)])
+def test_edge_of_a_cloud_is_noticed_although_all_stars_behind_it_are_far_off(share, dimmed):
+    rng = np.random.default_rng(3)
+    x, y = rng.uniform(0, 3072, (2, 640))
+    lost = np.where(x > 3072 * (1 - share), dimmed, 0)
+    found = measure_patchiness(x, y, lost + rng.normal(0, 0.02, 640), SHAPE)
+    expected = dimmed * np.sqrt(share * (1 - share))
+    assert found.scatter == pytest.approx(expected, rel=3 / np.sqrt(2 * found.n_places))
+
+
+def test_noise_is_rarely_called_patchy():
+    noise = [measure_patchiness(*calibrators(n, 0.0, n)[:3], SHAPE).scatter for n in range(100, 160)]
+    assert np.count_nonzero(noise) <= 6  # 3 sigma of a chi-square are exceeded in 2 %
+
+
+def test_equal_residuals_are_not_patchy():
+    x, y, *_ = calibrators(100, 0.0)
+    assert measure_patchiness(x, y, np.zeros(100), SHAPE).scatter == 0

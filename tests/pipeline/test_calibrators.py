@@ -90,6 +90,15 @@ def test_levelling_keeps_significance_and_inputs(cloudy):
         assert np.asarray(other[flux]) == pytest.approx(np.asarray(one[flux]) * factor, rel=1e-5)
 
 
+@pytest.mark.parametrize("lost", [1.0, 2.0])
+def test_a_cloud_over_half_the_image_condemns_it(lost):
+    def edge(x, y):
+        return np.where(x > SHAPE[1] / 2, lost, 0.0) + 0 * y
+
+    with pytest.raises(UnusableData, match="place to place"):
+        calibrated(edge, ScienceSettings())
+
+
 def test_scattered_magnitudes_condemn_an_image():
     with pytest.raises(UnusableData, match="clouds"):
         calibrated(None, ScienceSettings(quality=QualitySettings(max_zero_point_rms=0.001)))

@@ -7,9 +7,22 @@ import pytest
 from scipy.spatial import cKDTree
 from star_fields import VaryingMoffat, star_field
 
+from zsds.core.flags import Mask
 from zsds.pipeline.measure import MeasureSettings, measure
 
 TRUTH = VaryingMoffat(2.2, 3.0, 61)
+
+
+class Trailed:
+    """A sharp star drawn out along a slanted line of 4 pixels, as by a guiding error."""
+
+    size = 41
+    still = VaryingMoffat(1.2, 2.5, 41)
+
+    def at(self, x, y, dx=0.0, dy=0.0):
+        along = np.linspace(-2, 2, 13)
+        stamps = [self.still.at(x, y, dx + 0.88 * a, dy + 0.48 * a) for a in along]
+        return np.mean(stamps, axis=0)
 
 
 def test_stars_hidden_beside_others_are_found_in_crowds():
@@ -32,6 +45,15 @@ def _light(model, half):
     middle = model.size // 2
     cut = slice(middle - half, middle + half + 1)
     return model.at(200, 200)[cut, cut].sum()
+
+
+def test_sharp_stars_of_a_trailed_exposure_are_no_cosmic_rays():
+    field = star_field(Trailed(), n_stars=60, flux=(5000, 2e5), seed=7, margin=20)
+    measured = measure(field.exposure, MeasureSettings())
+    rays = (measured.exposure.mask & np.uint32(Mask.COSMIC_RAY)) != 0
+    x, y = (np.rint(values).astype(int) for values in (field.x, field.y))
+    hit = [rays[b - 2 : b + 3, a - 2 : a + 3].any() for a, b in zip(x, y, strict=True)]
+    assert np.mean(hit) <= 0.02
 
 
 def test_sources_that_stand_apart_are_sought_once():

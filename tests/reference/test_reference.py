@@ -19,6 +19,7 @@ from zsds.reference import (
     select_epochs,
 )
 from zsds.reference.mapping import finer_wcs, map_pixels, tangent_wcs
+from zsds.reference.psf import sample_psf
 
 SHAPE = (210, 250)
 FEW = ReferenceSettings(min_epochs=2, strip_rows=100)
@@ -229,3 +230,32 @@ def test_maps_are_right_to_a_ten_thousandth():
 
 def test_effective_fwhm_of_a_gaussian():
     assert effective_fwhm(GaussianPsf(3.0, 25).at(0, 0)) == pytest.approx(3.0, rel=0.06)
+
+
+class BowedPsf:
+    """A Gaussian that is sharpest in the middle of an image of `SHAPE`."""
+
+    size = 31
+
+    def at(self, x, y, dx=0.0, dy=0.0):
+        out = np.hypot(2 * x / SHAPE[1] - 1, 2 * y / SHAPE[0] - 1)
+        return GaussianPsf(2.4 * (1 + 0.1 * out**2), self.size).at(x, y, dx, dy)
+
+
+@pytest.mark.parametrize("place", [(125, 105), (40, 60), (200, 180)])
+def test_psf_that_bends_over_a_small_image_is_kept(place):
+    wcs, psf = make_wcs(SHAPE), BowedPsf()
+    sampled = sample_psf(psf, map_pixels(wcs, wcs, SHAPE), SHAPE, spacing=1000.0)
+    own, seen = psf.at(*place).astype(float), sampled.at(*place).astype(float)
+    # the mean of nodes h apart is h^2 / 8 times the second derivative too wide: 0.4 % of the width here
+    assert np.sum(own * seen) / np.sum(own**2) == pytest.approx(1, abs=2 * 0.1 * 2 / 8**2)
+
+
+def test_noise_of_one_resampled_epoch_is_that_of_a_co_add():
+    rng = np.random.default_rng(2)
+    wcs = make_wcs(SHAPE)
+    epochs = [frozen(e) for e in make_epochs(rng, 2, make_stars(rng, wcs, SHAPE, 5))]
+    one, two = (build_reference(epochs[:n], wcs, SHAPE, ReferenceSettings(min_epochs=1)) for n in (1, 2))
+    power = sample_reference(one, wcs, SHAPE).noise_power
+    np.testing.assert_array_equal(power, sample_reference(two, wcs, SHAPE).noise_power)
+    assert power[-1] < 1 < sample_reference(replace(one, resampled=False), wcs, SHAPE).noise_power[-1]

@@ -12,6 +12,7 @@ from zsds.extract.detection import (
     detect_hidden,
     detect_sources,
     measure_fwhm,
+    measure_seeing,
     share_with_neighbours,
     stellar_size,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "detect_sources",
     "measure_background",
     "measure_fwhm",
+    "measure_seeing",
     "measure_sky_noise",
     "residual_sky",
     "share_with_neighbours",

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 BRIGHT = Mask.SATURATED | Mask.BLEED | Mask.GHOST | Mask.HALO | Mask.EDGE | Mask.TRAIL | Mask.CROSSTALK
 RAISED = Mask.NOISY | Mask.LOW_RESPONSE
 NOT_SEARCHED = DEFECTS & ~BRIGHT  # such pixels hold no light of the sky
+ROUND = 0.8  # a star's short axis over its mean one: as much is allowed for where sharpness is judged
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,31 @@ def share_with_neighbours(sources: Table, radius: float) -> float:
     return float(np.mean(cKDTree(places).query(places, k=2)[0][:, 1] < radius))
 
 
-def measure_fwhm(data: NDArray[np.float32], noise: NDArray[np.float32], hidden: NDArray[np.bool_]) -> float:
-    """Typical FWHM in pixels of the bright point sources of a sky-subtracted image; 2.5 if there are none."""
+@dataclass(frozen=True)
+class Seeing:
+    """Typical size of the point sources of an image, pixels.
+
+    Parameters
+    ----------
+    fwhm : float
+        That of a round source of the same mean square size.
+    narrow : float
+        FWHM across the direction in which all are drawn out.
+    """
+
+    fwhm: float
+    narrow: float
+
+    @property
+    def sharpness(self) -> float:
+        """FWHM of a round star as sharp as these; axes down to `ROUND` of the mean count as round."""
+        return min(self.fwhm, self.narrow / ROUND)
+
+
+def measure_seeing(
+    data: NDArray[np.float32], noise: NDArray[np.float32], hidden: NDArray[np.bool_]
+) -> Seeing:
+    """Of the bright point sources of a sky-subtracted image; 2.5 pixels if there are none."""
     settings = ExtractSettings(threshold=15.0, min_pixels=3)
     middle = tuple(slice(n // 2 - min(n // 2, 700), n // 2 + 700) for n in data.shape)
     part = tuple(np.ascontiguousarray(a[middle]) for a in (data, noise, hidden))
@@ -131,23 +155,40 @@ def measure_fwhm(data: NDArray[np.float32], noise: NDArray[np.float32], hidden: 
         part = data, noise, hidden
         bright = _extract(*part, None, settings)
     if len(bright) < 3:
-        return 2.5
+        return Seeing(2.5, 2.5)
     bright = bright[np.argsort(-bright["flux"])[:1000]]
     data, usable = part[0], ~part[2]
-    sigma = 1.3
+    sigma, narrow = 1.3, 1.3
     for _ in range(3):
         moments = np.empty((len(bright), 6))
         weighted_moments(data, usable, bright["x"], bright["y"], sigma, moments)
         moments = moments[is_spread(moments)]
         size = np.sqrt((moments[:, 2] + moments[:, 4]) / 2)
-        size = size[size < 0.999 * sigma]
+        moments, size = moments[size < 0.999 * sigma], size[size < 0.999 * sigma]
         if size.size < 3:
-            return float(
-                np.clip(np.median(2 * np.sqrt(np.log(2) * (bright["a"] ** 2 + bright["b"] ** 2))), 1.2, 12)
-            )
-        measured = stellar_size(size)
-        sigma = float(np.clip(1 / np.sqrt(max(1 / measured**2 - 1 / sigma**2, 1e-3)), 0.5, 5.0))
-    return FWHM_PER_SIGMA * sigma
+            widths = 2 * np.sqrt(np.log(2) * (bright["a"] ** 2 + bright["b"] ** 2))
+            fwhm = float(np.clip(np.median(widths), 1.2, 12))
+            return Seeing(fwhm, fwhm)
+        weight = sigma
+        sigma = _unweighted(stellar_size(size), weight)
+        narrow = min(_unweighted(_size_across(moments), weight), sigma)
+    return Seeing(FWHM_PER_SIGMA * sigma, FWHM_PER_SIGMA * narrow)
+
+
+def measure_fwhm(data: NDArray[np.float32], noise: NDArray[np.float32], hidden: NDArray[np.bool_]) -> float:
+    """FWHM of `measure_seeing`."""
+    return measure_seeing(data, noise, hidden).fwhm
+
+
+def _unweighted(size: float, sigma: float) -> float:
+    """Size of a Gaussian whose size under a Gaussian weight is ``size``."""
+    return float(np.clip(1 / np.sqrt(max(1 / size**2 - 1 / sigma**2, 1e-3)), 0.5, 5.0))
+
+
+def _size_across(moments: NDArray[np.float64]) -> float:
+    """Of the typical source along its short axis; shapes of single sources, in all directions, cancel."""
+    xx, xy, yy = (float(np.median(moments[:, k])) for k in (2, 3, 4))
+    return float(np.sqrt(max((xx + yy) / 2 - np.hypot((xx - yy) / 2, xy), 1e-3)))
 
 
 def is_spread(moments: NDArray[np.float64]) -> NDArray[np.bool_]:

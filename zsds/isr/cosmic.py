@@ -41,7 +41,7 @@ def mark_cosmic_rays(
     exposure : Exposure
         Electrons, with or without its sky.
     psf_fwhm : float
-        Typical full width at half maximum of stars, pixels.
+        Typical full width at half maximum of stars, pixels; of their short axis where all are drawn out.
     settings : CosmicRaySettings
 
     Raises

@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from zsds.core.robust import mad_width
 
+LEAST_IN_PLACE = 6  # calibrators of one place; of fewer, two or three strays might be the majority
+
 
 @dataclass(frozen=True)
 class StarFlatSettings:
@@ -185,6 +187,9 @@ def measure_patchiness(
 ) -> Patchiness:
     """Scatter between the cells of a grid, by the moments of DerSimonian & Laird (1986).
 
+    Stars far from the others of their cell are left out, those far from the whole image are not: where a
+    cloud has an edge they are all the stars of a place.
+
     Parameters
     ----------
     x, y : array_like [n]
@@ -198,23 +203,28 @@ def measure_patchiness(
     """
     x, y, residual = (np.asarray(a, dtype=np.float64) for a in (x, y, residual))
     known = np.isfinite(x + y + residual)
-    if not known.any():
-        return Patchiness(0.0, 1)
-    width = max(mad_width(residual[known]), 1e-6)
-    kept = known & (np.abs(residual - np.median(residual[known])) < 3.5 * width)
-    per_side = min(8, int(np.sqrt(kept.sum() / stars_per_place)))
+    per_side = min(8, int(np.sqrt(known.sum() / stars_per_place)))
     if per_side < 2:
         return Patchiness(0.0, 1)
-    cells = [np.clip(((a[kept] + 0.5) * per_side / size).astype(int), 0, per_side - 1)
-             for a, size in ((y, shape[0]), (x, shape[1]))]  # fmt: skip
-    cell, n_cells = cells[0] * per_side + cells[1], per_side**2
-    number = np.bincount(cell, minlength=n_cells)
-    total = np.bincount(cell, weights=residual[kept], minlength=n_cells)
-    filled = number >= 3
-    mean, weight = total[filled] / number[filled], number[filled] / np.var(residual[kept])
+    residual = residual[known]
+    row, column = (
+        np.clip(((a[known] + 0.5) * per_side / size).astype(int), 0, per_side - 1)
+        for a, size in ((y, shape[0]), (x, shape[1]))
+    )
+    cell, n_cells = row * per_side + column, per_side**2
+    middle = np.array([np.median(residual[cell == k]) if (cell == k).any() else 0.0 for k in range(n_cells)])
+    left = residual - middle[cell]
+    kept = np.abs(left) < 3.5 * max(mad_width(left), 1e-6)
+    number = np.bincount(cell[kept], minlength=n_cells)
+    filled = number >= LEAST_IN_PLACE
     n = int(filled.sum())
-    chi_square = float(np.sum(weight * (mean - np.average(mean, weights=weight)) ** 2))
-    if n < 2 or chi_square < n - 1 + 3 * np.sqrt(2 * (n - 1)):
+    if n < 2:
         return Patchiness(0.0, max(n, 1))
+    mean = np.bincount(cell[kept], weights=residual[kept], minlength=n_cells) / np.maximum(number, 1)
+    inside = np.sum((residual[kept] - mean[cell[kept]]) ** 2) / (kept.sum() - np.count_nonzero(number))
+    mean, weight = mean[filled], number[filled] / max(inside, 1e-12)
+    chi_square = float(np.sum(weight * (mean - np.average(mean, weights=weight)) ** 2))
+    if chi_square < n - 1 + 3 * np.sqrt(2 * (n - 1)):
+        return Patchiness(0.0, n)
     excess = (chi_square - (n - 1)) / (weight.sum() - np.sum(weight**2) / weight.sum())
     return Patchiness(float(np.sqrt(excess)), n)

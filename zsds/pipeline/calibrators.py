@@ -34,7 +34,7 @@ class TieSettings:
     calibrators: CalibratorSettings
     zero_point: ZeroPointSettings
     star_flat: StarFlatSettings
-    max_rms: float  # mag of the calibrators' scatter that condemns the image
+    max_rms: float  # mag of the calibrators' scatter, or of that between places, that condemns the image
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,9 @@ def tie_to_catalog(
         numbers = {"rms_mag": zero_point.rms, "stars": zero_point.n_stars}
         raise UnusableData("photometric residuals are too large (clouds?)", numbers)
     left = photometry.measure_patchiness(found.x, found.y, found.residuals(zero_point), shape)
+    if left.scatter > settings.max_rms:
+        numbers = {"between_places_mag": left.scatter, "places": left.n_places}
+        raise UnusableData("the zero point changes from place to place (clouds?)", numbers)
     err = float(np.hypot(zero_point.err, left.scatter / np.sqrt(left.n_places)))
     return Tie(measured, replace(zero_point, err=err), star_flat, left)
 

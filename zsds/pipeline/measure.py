@@ -59,8 +59,8 @@ def measure(exposure: Exposure, settings: MeasureSettings) -> Measured:
     background = extract.measure_background(exposure, settings.background)
     flat = extract.subtract_background(exposure, background)
     unusable = extract.unusable_pixels(exposure)
-    fwhm = extract.measure_fwhm(flat.data, background.rms, unusable)
-    flat = isr.mark_cosmic_rays(flat, fwhm, settings.cosmic_rays)
+    seeing = extract.measure_seeing(flat.data, background.rms, unusable)
+    flat = isr.mark_cosmic_rays(flat, seeing.sharpness, settings.cosmic_rays)
     marked = replace(exposure, mask=flat.mask)
     sources = extract.detect_sources(marked, background, settings.extract)
     if exposure.psf is None:

@@ -250,4 +250,5 @@ def _as_reference(exposure: Exposure) -> Reference:
         epochs=(str(info.id),),
         start_mjd=info.start_mjd,
         end_mjd=info.start_mjd + info.exposure_s / 86400,
+        resampled=False,
     )

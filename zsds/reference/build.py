@@ -16,7 +16,7 @@ from zsds.kernels.resample import clipped_mean, lanczos_table, sample_lanczos, s
 from zsds.psf.model import GridPsf
 from zsds.reference.mapping import PixelMap, finer_wcs, map_pixels, tangent_wcs
 from zsds.reference.model import Reference
-from zsds.reference.psf import combine_psfs
+from zsds.reference.psf import combine_psfs, psf_nodes
 
 _KEPT = Mask.SATURATED | Mask.BLEED | Mask.HALO | Mask.GHOST  # defects whose values are still the best guess
 
@@ -241,6 +241,6 @@ def _combined_psf(
     known = [psf for psf in psfs if psf is not None]
     size = 2 * int(np.ceil(max(psf.size for psf in known) / 2 * settings.oversampling)) + 1
     spacing = settings.psf_spacing * settings.oversampling
-    nodes = [np.round(np.linspace(0, n - 1, max(2, int(np.ceil(n / spacing)) + 1))) for n in shape[::-1]]
+    nodes = [np.round(psf_nodes(n, spacing)) for n in shape[::-1]]
     maps = [epoch.pixels for epoch in epochs]
     return combine_psfs(known, maps, [epoch.weight for epoch in epochs], (nodes[0], nodes[1]), size)

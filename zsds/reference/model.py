@@ -49,6 +49,10 @@ class Reference:
     start_mjd, end_mjd : float
         Start of the first and end of the last epoch.
     rfid : int
+    metrics : mapping
+    resampled : bool
+        Whether the epochs, one or many, were interpolated; False for a single image on its own pixels, whose
+        noise is white.
     """
 
     coefficients: NDArray[np.float32]
@@ -65,6 +69,7 @@ class Reference:
     end_mjd: float
     rfid: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    resampled: bool = True
 
     @property
     def n_frames(self) -> int:
@@ -177,7 +182,7 @@ def sample_reference(
     )
     psf = None if reference.psf is None else sample_psf(reference.psf, pixels, shape, psf_spacing)
     info = replace(reference.info, provenance={**reference.info.provenance, "rfid": str(reference.rfid)})
-    power = resampled_power(reference.oversampling, is_coadd=reference.n_frames > 1)
+    power = resampled_power(reference.oversampling, is_coadd=reference.resampled)
     return Exposure(data, variance, mask, info, wcs, psf, reference.zero_point, power)
 
 

@@ -10,6 +10,7 @@ from zsds.psf.model import GridPsf
 from zsds.reference.mapping import PixelMap
 
 _PAD = 6  # empty pixels around a stamp before it is resampled
+LEAST_NODES = 9  # along each axis: PSFs that bend over a small image bend between few nodes just as much
 
 
 def phase_ramp(length: int, dx: float, dy: float) -> NDArray[np.complex64]:
@@ -17,6 +18,11 @@ def phase_ramp(length: int, dx: float, dy: float) -> NDArray[np.complex64]:
     fy = np.fft.fftfreq(length)[:, None]
     fx = np.fft.rfftfreq(length)[None, :]
     return np.exp(2j * np.pi * (fx * dx + fy * dy)).astype(np.complex64)
+
+
+def psf_nodes(length: int, spacing: float) -> NDArray[np.float64]:
+    """Places of nodes along an axis of ``length`` pixels, at most ``spacing`` apart."""
+    return np.linspace(0, length - 1, max(LEAST_NODES, int(np.ceil(length / spacing)) + 1))
 
 
 def combine_psfs(
@@ -95,7 +101,7 @@ def sample_psf(psf: PsfModel, pixels: PixelMap, shape: tuple[int, int], spacing:
     spacing : float
         Largest distance between nodes, science pixels.
     """
-    nodes = [np.linspace(0, n - 1, max(2, int(np.ceil(n / spacing)) + 1)) for n in shape[::-1]]
+    nodes = [psf_nodes(n, spacing) for n in shape[::-1]]
     scale = np.sqrt(abs(np.linalg.det(pixels.matrix(shape[1] / 2, shape[0] / 2))))
     half = int(psf.size / 2 / scale)
     offset = np.arange(-half, half + 1, dtype=float)
