@@ -11,7 +11,7 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
 from zsds.core.tables import check_table
-from zsds.extract import ExtractSettings, detect_sources, measure_background, measure_fwhm, measure_seeing
+from zsds.extract import ExtractSettings, detect_sources, measure_background, measure_seeing
 from zsds.psf import MoffatPsf, profile_fwhm
 
 PSF = MoffatPsf.of_fwhm(2.2, 3.0, 31)
@@ -105,7 +105,7 @@ def test_fwhm_is_measured(fwhm):
     field = star_field(psf, n_stars=80, seed=6, flux=(3000, 2e5))
     background = measure_background(field.exposure)
     data = field.exposure.data - background.level
-    assert measure_fwhm(data, background.rms, np.zeros(data.shape, bool)) == pytest.approx(
+    assert measure_seeing(data, background.rms, np.zeros(data.shape, bool)).fwhm == pytest.approx(
         profile_fwhm(psf, 0, 0), rel=0.1
     )
 

@@ -68,7 +68,7 @@ def detect_sources(
     data = exposure.data - background.level
     hidden = unusable_pixels(exposure, int(NOT_SEARCHED))
     noise = _sky_noise(exposure, background)
-    fwhm = settings.fwhm or measure_fwhm(data, noise, hidden)
+    fwhm = settings.fwhm or measure_seeing(data, noise, hidden).fwhm
     found = _extract(data, noise, hidden, _gaussian(fwhm), settings)
     if len(found) < settings.min_sources:
         numbers = {"sources": len(found), "sky": background.median, "sigma": background.sigma}
@@ -173,11 +173,6 @@ def measure_seeing(
         sigma = _unweighted(stellar_size(size), weight)
         narrow = min(_unweighted(_size_across(moments), weight), sigma)
     return Seeing(FWHM_PER_SIGMA * sigma, FWHM_PER_SIGMA * narrow)
-
-
-def measure_fwhm(data: NDArray[np.float32], noise: NDArray[np.float32], hidden: NDArray[np.bool_]) -> float:
-    """FWHM of `measure_seeing`."""
-    return measure_seeing(data, noise, hidden).fwhm
 
 
 def _unweighted(size: float, sigma: float) -> float:
