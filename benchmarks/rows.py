@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+MOST_GOALS = 2  # of one name that a table shows
 SAMPLING_SIGMAS = 2.0  # a value may miss its goal by this many of its own sampling errors
 
 
@@ -101,6 +102,7 @@ def markdown(rows: Sequence[Row]) -> str:
     for name in sorted({row.name for row in rows}):
         here = {row.sky: row for row in rows if row.name == name}
         goals = list(dict.fromkeys(row.goal for row in here.values()))
+        goals = goals if len(goals) <= MOST_GOALS else ["of each sky"]
         cells = [_cell(here[sky]) if sky in here else "" for sky in skies]
         lines.append(f"| {name} | {', '.join(goals)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
