@@ -54,6 +54,16 @@ def test_sources_add_photon_noise(tmp_path):
     assert exposure.variance[100, 100] == pytest.approx(100000 + 464, rel=0.01)
 
 
+def test_values_that_no_light_can_give_are_cut(tmp_path):
+    data = sky()
+    data[20:24, 20:24], data[90, 90] = 1e20, -1e20
+    exposure = read_calibrated(foreign(tmp_path / "a.fits", data, GAIN=2.0, SATURATE=50000))
+    assert np.nanmax(exposure.data) <= 10 * exposure.info.saturation
+    assert (exposure.mask[20:24, 20:24] & np.uint32(Mask.SATURATED)).all()
+    assert exposure.mask[90, 90] & np.uint32(Mask.NAN)
+    assert np.isnan(exposure.data[90, 90])
+
+
 def test_saturation_nan_and_given_planes(tmp_path):
     data = sky()
     data[5, 5], data[6, 6] = 60000, np.nan

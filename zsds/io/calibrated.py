@@ -36,6 +36,7 @@ SOURCE_SIGMAS = 3.0
 CLIPPED_PIXELS = 5  # with the very same highest value: the image was cut off there
 CLIPPED_FRACTION = 0.9  # of it counts as saturated: flats and resampling have moved the pixels since
 CLIPPED_SIGMAS = 50.0
+MOST_LIGHT = 10.0  # times saturation
 BLANK = 7  # side in pixels of squares of one value: no sky is so even
 LAG = 4  # pixels; noise correlated by resampling reaches less far
 
@@ -83,7 +84,7 @@ def read_calibrated(
         raise BadInput(str(weight), "is given beside an uncertainty", "give one of the two")
     data, header = _image(path)
     info = _with_gaps_told(path, header, known, clipped_level(data))
-    electrons = data * np.float32(info.gain)
+    electrons = _within_range(data * np.float32(info.gain), info.saturation)
     planes = {"mask": mask, "uncertainty": uncertainty, "weight": weight}
     given = {name: _plane(file, name, data.shape) for name, file in planes.items() if file is not None}
     return Exposure(
@@ -105,6 +106,14 @@ def _with_gaps_told(path: Path, header: fits.Header, known: Known, clipped: floa
     if known.start_mjd is None and stated_mjd(path, header) is None:
         assumed["time"] = NO_TIME
     return replace(info, provenance={**info.provenance, **assumed})
+
+
+def _within_range(electrons: NDArray[np.float32], saturation: float) -> NDArray[np.float32]:
+    """No more light than `MOST_LIGHT`, and no number where it is as far below 0: such values spoil sums."""
+    if not math.isfinite(saturation):
+        return electrons
+    limit = np.float32(MOST_LIGHT * saturation)
+    return np.where(electrons < -limit, np.float32(np.nan), np.minimum(electrons, limit))
 
 
 def _flags(
