@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import norm
 
-from benchmarks.rows import width
 from zsds.core.difference import SCORE_EDGES
+from zsds.core.robust import central_width
 
 BLUE, ORANGE, GREY = "#1f6fb4", "#d9822b", "#8a8a8a"
 SNR_EDGES = np.geomspace(10, 1000, 13)  # of stars
@@ -71,7 +71,9 @@ def _star_pulls(axes: Axes, stars: NDArray[np.float64]) -> None:
     axes.axhline(1, color=GREY, lw=0.8)
     means = [np.median(part) for part in parts]
     axes.errorbar(middle, means, 1.25 * error, fmt="o", color=BLUE, label="median")
-    axes.errorbar(middle, [width(part) for part in parts], 0.83 * error, fmt="s", color=ORANGE, label="width")
+    axes.errorbar(
+        middle, [central_width(part) for part in parts], 0.83 * error, fmt="s", color=ORANGE, label="width"
+    )
     axes.set(xscale="log", ylim=(-0.6, 1.6), xlabel="ideal S/N", ylabel="(measured - true) / error")
     axes.set_title(f"Fluxes of {len(stars)} stars", loc="left")
     axes.legend(frameon=False, loc="center left")
@@ -105,7 +107,7 @@ def _forced_pulls(axes: Axes, forced: dict[str, NDArray[np.float64]]) -> None:
     for (kind, pulls), mark in zip(forced.items(), MARKS, strict=True):
         counts = np.histogram(pulls, PULL_EDGES)[0]
         density = np.where(counts > 0, counts / (pulls.size * np.diff(PULL_EDGES)), np.nan)
-        label = f"{kind}: {pulls.mean():+.2f}, {width(pulls):.2f}"
+        label = f"{kind}: {pulls.mean():+.2f}, {central_width(pulls):.2f}"
         axes.plot(middle, density, mark, ms=4, label=label)
     axes.set(xlabel="(forced flux - true change) / error", ylabel="density", yscale="log", ylim=(1e-4, 3e3))
     axes.set_title("Forced fluxes: mean and width of pulls", loc="left")

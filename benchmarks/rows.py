@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from zsds.core.robust import central_width
 
 MOST_GOALS = 2  # of one name that a table shows
 SAMPLING_SIGMAS = 2.0  # a value may miss its goal by this many of its own sampling errors
@@ -122,15 +124,6 @@ def _line(row: Row) -> str:
     return f"{row.name:<50}{row.sky:<12}{numbers}  {row.goal:<14}{row.n:>8}  {met}"
 
 
-def width(values: ArrayLike) -> float:
-    """Half the distance between the 15.87th and 84.13th percentiles; NaN of nothing."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.size == 0:
-        return float("nan")
-    low, high = np.percentile(values, [15.8655, 84.1345])
-    return float(high - low) / 2
-
-
 def pull_rows(name: str, sky: str, pulls: NDArray[np.float64], goals: Sequence[float]) -> list[Row]:
     """Mean and width of pulls, whose goals are 0 and 1 within ``goals``.
 
@@ -140,7 +133,7 @@ def pull_rows(name: str, sky: str, pulls: NDArray[np.float64], goals: Sequence[f
     n = pulls.size
     if n < 8:
         return []
-    spread = width(pulls)
+    spread = central_width(pulls)
     kept = pulls[np.abs(pulls - np.median(pulls)) <= 4 * spread]
     error = 1 / np.sqrt(n)
     return [

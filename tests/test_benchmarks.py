@@ -114,8 +114,9 @@ def test_fidelity_judges_a_sky(monkeypatch, tmp_path):
     assert 0 < residual.bound < residual.value
     assert len(result.zero_points) == 4
     assert names["forced flux, no source, pull width"].value == pytest.approx(1, abs=0.2)
-    # the PSF of so few stars is off by a per cent, and all fluxes with it: six skies have -0.3 to 0.5
-    assert names["forced flux, added stars, pull mean"].value == pytest.approx(0, abs=0.8)
+    bias = names["forced flux, added stars of S/N >= 20, bias, %"]
+    psf_err = np.sqrt(2) * residual.value  # few stars: both images' PSFs are off, and all fluxes with them
+    assert abs(bias.value) < psf_err + 3 * bias.error
     rows = result.rows + pooled_rows([result])
     plain = json.loads(json.dumps([row.plain() for row in rows], allow_nan=False))
     assert {"name", "sky", "value", "bound", "goal", "peer", "passed"} <= set(plain[0])

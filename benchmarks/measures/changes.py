@@ -14,8 +14,9 @@ from benchmarks.measures.false_candidates import false_rows
 from benchmarks.measures.psf_stamps import overlap
 from benchmarks.measures.skies import Processed, matched
 from benchmarks.measures.stars import light_in_stamp
-from benchmarks.rows import Row, pull_rows, width
+from benchmarks.rows import Row, pull_rows
 from zsds.core.flags import Mask, is_defect
+from zsds.core.robust import central_width
 from zsds.sim import SimulatedQuadrant
 
 RADIUS_PX = 1.5  # a candidate this near to a transient is that transient
@@ -156,12 +157,14 @@ def score_rows(done: Processed, injected: Injected) -> list[Row]:
     values = score[dark].astype(np.float64)
     values = values[np.abs(values) < 5]
     name, error = done.case.name, np.sqrt(area / max(values.size, 1))
-    widths = np.array([width(tile) for tile in tiles if tile.size > 3000])
+    widths = np.array([central_width(tile) for tile in tiles if tile.size > 3000])
     means = np.array([tile[np.abs(tile) < 5].mean() for tile in tiles if tile.size > 3000])
     tile_error = error * np.sqrt(max(len(widths), 1))
     return [
         Row("score on empty sky, mean", name, float(values.mean()), error, 0, -0.02, 0.02, values.size),
-        Row("score on empty sky, width", name, width(values), 0.83 * error, 1, 0.98, 1.02, values.size),
+        Row(
+            "score on empty sky, width", name, central_width(values), 0.83 * error, 1, 0.98, 1.02, values.size
+        ),
         _worst("score on empty sky, mean of worst tile", name, means, 0.0, tile_error),
         _worst("score on empty sky, width of worst tile", name, widths, 1.0, 0.83 * tile_error),
     ]

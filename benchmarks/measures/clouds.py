@@ -15,8 +15,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from benchmarks.measures.skies import Frame, SkyCase
 from benchmarks.measures.stars import true_stars
 from benchmarks.measures.zero_points import calibrated
-from benchmarks.rows import Row, format_table, width
+from benchmarks.rows import Row, format_table
 from zsds.core.exposure import ZeroPoint
+from zsds.core.robust import central_width
 from zsds.sim.quadrant import Clouds
 
 FRAME = Frame((1500, 1500), n_epochs=0, n_transients=0)
@@ -140,7 +141,7 @@ def _between(one: Dimmed, values: NDArray[np.float64], per_side: int = 6) -> flo
     cell = (np.floor((one.y + 0.5) * per_side) * per_side + np.floor((one.x + 0.5) * per_side)).astype(int)
     groups = [values[cell == k] for k in np.unique(cell) if (cell == k).sum() >= 8]
     medians = [np.median(group) for group in groups]
-    noise = np.mean([1.57 * width(group) ** 2 / group.size for group in groups])
+    noise = np.mean([1.57 * central_width(group) ** 2 / group.size for group in groups])
     return float(np.sqrt(max(np.var(medians) - noise, 0.0)))
 
 

@@ -11,8 +11,9 @@ from scipy.stats import norm
 from benchmarks.measures.psf import psf_rows
 from benchmarks.measures.psf_stamps import APERTURE_PX, fitted_star, middle, overlap, psf_slopes
 from benchmarks.measures.skies import Calibrated, Processed, matched
-from benchmarks.rows import Row, pull_rows, width
+from benchmarks.rows import Row, pull_rows
 from zsds.core.flags import is_defect
+from zsds.core.robust import central_width
 
 SCALE_ARCSEC = 1.01
 SKY_SHARE = 0.01  # sky variance over the flux of the stars that tell the scale of PSF fluxes, per pixel
@@ -159,8 +160,8 @@ def _bright_rows(one: Calibrated, pairs: TrueStars, bright: NDArray[np.bool_]) -
     expected = np.asarray(truth["flux"]) * _enclosed(one, truth)
     aperture = -2500 * np.log10(np.maximum(np.asarray(pairs.apertures["flux_14"])[bright] / expected, 1e-3))
     bound = float(np.median(1085.7 / np.asarray(truth["snr"])))
-    scatter, error = width(off), 1.25 * width(off) / np.sqrt(n)
-    other = 1.25 * width(aperture) / np.sqrt(n)
+    scatter, error = central_width(off), 1.25 * central_width(off) / np.sqrt(n)
+    other = 1.25 * central_width(aperture) / np.sqrt(n)
     return [
         Row(
             f"stars S/N > {BRIGHT_SNR}, PSF flux scatter, mmag",

@@ -14,7 +14,8 @@ from benchmarks.measures.changes import Injected, depth_loss, empty_sky, found_r
 from benchmarks.measures.false_candidates import expected_peaks
 from benchmarks.measures.skies import QUADRANT_PX, Processed, matched
 from benchmarks.peers.subtractions import LOWEST, Found, Subtractions, are_present, at, is_small, subtract_all
-from benchmarks.rows import Row, width
+from benchmarks.rows import Row
+from zsds.core.robust import central_width
 
 DEEP = 5.0  # transients of this ideal S/N and more are those to be found
 
@@ -210,7 +211,7 @@ def _at_stars(truth: Truth, found: Found, ours: Found) -> tuple[float, float, fl
 
 
 def _own_noise(truth: Truth, found: Found, ours: Found) -> tuple[float, float, float]:  # noqa: ARG001
-    return (width(found.score[truth.dark]) if found.own_noise else float("nan")), 0.0, 1.0
+    return (central_width(found.score[truth.dark]) if found.own_noise else float("nan")), 0.0, 1.0
 
 
 def _seconds(truth: Truth, found: Found, ours: Found) -> tuple[float, float, None]:  # noqa: ARG001
