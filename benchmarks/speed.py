@@ -16,6 +16,7 @@ from statistics import median
 from typing import Annotated, Any
 
 import typer
+from zsds.workflows.cluster import WORKER_ENVIRONMENT
 
 from benchmarks.machine import describe, machine_facts
 from benchmarks.timing import quadrant as units
@@ -187,7 +188,7 @@ def main(
     ),
 ) -> None:
     """Measure the speed of one quadrant."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.update(WORKER_ENVIRONMENT)
     name = "speed-small" if small else "speed"
     result = measure_speed(out / name, SMALL if small else QuadrantPlan(), runs, reuse, profile)
     (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

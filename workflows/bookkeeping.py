@@ -135,14 +135,16 @@ def run_chains(
     claims: Claims,
     advance: Callable[[], None],
     record: Recorder | None = None,
+    together: Callable[[Chain], str] | None = None,
 ) -> list[Finished]:
-    """Run chains of claimed tasks, and record each outcome as it arrives.
+    """Run chains of claimed tasks, ``together`` as in `Distributed.run`; record each outcome as it arrives.
 
     A task that was not reached is rejected when the one before it was rejected, else left for the next run.
     """
     finished: list[Finished] = []
     by_first = {(chain[0].kind, chain[0].key): chain for chain in chains}
-    for result in cluster.run(run_chain, chains, archive=claims.archive.store.root, settings=claims.settings):
+    known = {"archive": claims.archive.store.root, "settings": claims.settings}
+    for result in cluster.run(run_chain, chains, together, **known):
         first = result.unit[0] if isinstance(result, Lost) else result[0].task
         for done in _with_unreached(result, by_first[first.kind, first.key]):
             claims.finish(done, record)

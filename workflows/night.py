@@ -63,10 +63,15 @@ def run_nights(
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
         with open_cluster(cluster, n_workers) as workers:
             with progress("quadrants", len(chains)) as advance:
-                run_chains(workers, chains, claims, advance)
+                run_chains(workers, chains, claims, advance, together=_frame)
             packets = [chain for night in in_order for chain in plan_packets(archive, night, claims)]
             with progress("packets", len(packets)) as advance:
                 run_chains(workers, packets, claims, advance)
+
+
+def _frame(chain: Chain) -> str:
+    """What quadrants of one CCD share: its raw frame."""
+    return str(chain[0].inputs.get("raw", chain[0].key))
 
 
 def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:
