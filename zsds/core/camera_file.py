@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -36,6 +37,13 @@ def load_camera(name_or_path: str | Path) -> Camera:
         Naming the file, the line and the key that is missing, unknown, of a wrong type or impossible.
     """
     path = _find(name_or_path)
+    stamp = path.stat()
+    return _read(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, mtime_ns: int, size: int) -> Camera:  # noqa: ARG001 - a file that was changed is read again
+    """The camera of a file; workers ask for it at every unit."""
     top = read_yaml(path)
     bands = {code: _band(code, group) for code, group in _bands(top)}
     detectors = _detectors(top)
