@@ -1,6 +1,7 @@
 """Raw frames: the reader is the inverse of the writer, and refuses what cannot be trusted."""
 
 import gzip
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ START = 60700.123456789
 
 def small_camera(name="demo", ny=24, nx=32, columns=6):
     """A shipped camera with its quadrants shrunk."""
-    camera = load_camera(name)
+    camera = deepcopy(load_camera(name))
     for detector in camera.detectors.values():
         for q, amplifier in detector.amplifiers.items():
             own = amplifier.overscan is not None and amplifier.overscan_extension == amplifier.extension

@@ -7,6 +7,7 @@ from tests.subtract.sky import Stars, add_star, frozen, make_exposure, make_star
 from zsds.core.errors import UnusableData
 from zsds.core.flags import Mask
 from zsds.core.psf import GaussianPsf, effective_fwhm
+from zsds.io.images import open_exposure, read_exposure, write_exposure
 from zsds.pipeline.reference import ReferencePipelineSettings, make_reference, point_source_depth
 from zsds.reference import (
     Reference,
@@ -22,7 +23,7 @@ from zsds.reference.mapping import finer_wcs, map_pixels, tangent_wcs
 from zsds.reference.psf import sample_psf
 
 SHAPE = (210, 250)
-FEW = ReferenceSettings(min_epochs=2, strip_rows=100)
+FEW = ReferenceSettings(min_epochs=2, strip_gb=0.003)
 
 
 def make_epochs(rng, n, stars, noise=True, sky=400.0, fwhm=(2.0, 2.5), zero=(24.8, 25.2)):
@@ -44,6 +45,20 @@ def built():
     stars = make_stars(rng, wcs, SHAPE, 40, bright=50000, margin=10)
     epochs = make_epochs(rng, 15, stars)
     return stars, epochs, build_reference([frozen(e) for e in epochs], wcs, SHAPE, rfid=7)
+
+
+def test_epochs_on_disk_make_the_same_reference(tmp_path):
+    rng = np.random.default_rng(3)
+    wcs = make_wcs(SHAPE)
+    made = make_epochs(rng, 3, make_stars(rng, wcs, SHAPE, 20, bright=50000, margin=10))
+    files = [write_exposure(tmp_path / f"{k}_sciimg.fits", frozen(epoch)) for k, epoch in enumerate(made)]
+    whole = build_reference([read_exposure(each) for each in files], wcs, SHAPE, FEW)
+    striped = build_reference([open_exposure(each) for each in files], wcs, SHAPE, FEW)
+    np.testing.assert_array_equal(striped.coefficients, whole.coefficients)
+    np.testing.assert_array_equal(striped.variance, whole.variance)
+    np.testing.assert_array_equal(striped.coverage, whole.coverage)
+    np.testing.assert_array_equal(striped.mask, whole.mask)
+    assert striped.zero_point == whole.zero_point and striped.epochs == whole.epochs
 
 
 def test_numbers_travel(built):

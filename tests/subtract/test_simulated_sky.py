@@ -32,7 +32,7 @@ def night():
     series = epochs(16, SHAPE, 4, settings)
     references = [without_sky(q.exposure) for q in series.references]
     reference = build_reference(
-        references, references[0].wcs, SHAPE, ReferenceSettings(strip_rows=200, psf_spacing=100)
+        references, references[0].wcs, SHAPE, ReferenceSettings(strip_gb=0.004, psf_spacing=100)
     )
     science = without_sky(series.science.exposure)
     # the PSF runs over these few pixels as it would over a whole quadrant

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from astropy.wcs import WCS
@@ -146,3 +147,41 @@ class Exposure:
         """(ny, nx)."""
         ny, nx = self.data.shape
         return ny, nx
+
+    def rows(self, first: int, stop: int) -> "Exposure":
+        """Rows ``first`` to ``stop`` without their WCS and PSF; pixels are shared."""
+        part = slice(first, stop)
+        return Exposure(self.data[part], self.variance[part], self.mask[part], self.info)
+
+
+class Epoch(Protocol):
+    """An exposure whose pixels may be on disk: `Exposure`, or what `zsds.io.images.open_exposure` gives."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)."""
+        ...
+
+    @property
+    def info(self) -> Info:
+        """Facts about the exposure."""
+        ...
+
+    @property
+    def wcs(self) -> WCS | None:
+        """Astrometric solution."""
+        ...
+
+    @property
+    def psf(self) -> PsfModel | None:
+        """PSF model."""
+        ...
+
+    @property
+    def zero_point(self) -> ZeroPoint | None:
+        """Photometric calibration."""
+        ...
+
+    def rows(self, first: int, stop: int) -> Exposure:
+        """Rows ``first`` to ``stop`` without their WCS and PSF."""
+        ...

@@ -6,24 +6,28 @@ noise with subtractive dithering (Pence et al. 2010, PASP 122, 1065) and Rice-co
 of 1/128 of their median. Masks are lossless, and so are images without a usable variance.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zsds.core.errors import BadInput
-from zsds.core.exposure import Exposure
+from zsds.core.exposure import Exposure, Info, ZeroPoint
 from zsds.core.flags import is_defect
 from zsds.io.files import opened_fits, write_fits
 from zsds.io.headers import Cards, exposure_cards, read_info, read_wcs, read_zero_point, set_cards
 from zsds.io.psf import read_psf, write_psf
+from zsds.psf import GridPsf
 
 IMAGE_STEPS = 16.0  # quantisation steps per sigma of the sky noise
 UNCERTAINTY_STEPS = 128.0  # quantisation steps per median uncertainty
 TILE_ROWS = 64
 SEED_FROM_CHECKSUM = -1
+ALL_ROWS = slice(None)
 _FAMILIES = (  # endings of image, uncertainty, mask and PSF files that belong together
     ("scimrefdiffimg", "scimrefdiffunc", "scimrefdiffmsk", "diffimgpsf"),
     ("sciimg", "sciunc", "mskimg", "sciimgdaopsfcent"),
@@ -101,6 +105,49 @@ def write_exposure(path: Path | ImageSet, exposure: Exposure, cards: Cards | Non
     return files
 
 
+@dataclass(frozen=True)
+class StoredExposure:
+    """An exposure on disk whose pixels are read when they are wanted, some rows at a time."""
+
+    files: ImageSet
+    shape: tuple[int, int]
+    info: Info
+    wcs: WCS | None
+    psf: GridPsf | None
+    zero_point: ZeroPoint | None
+
+    def rows(self, first: int, stop: int) -> Exposure:
+        """Rows ``first`` to ``stop`` without their WCS and PSF.
+
+        Raises
+        ------
+        BadInput
+            If a file is missing or damaged.
+        """
+        return _read_pixels(self.files, self.info, None, slice(first, stop))
+
+
+def open_exposure(path: Path | ImageSet) -> StoredExposure:
+    """What `write_exposure` wrote, without its pixels.
+
+    Raises
+    ------
+    BadInput
+        If a file is missing or damaged, or lacks the cards that make it ours.
+    """
+    files = path if isinstance(path, ImageSet) else ImageSet.of(path)
+    header = read_header(files.image)
+    info = read_info(header, str(files.image))
+    return StoredExposure(
+        files,
+        (int(header["NAXIS2"]), int(header["NAXIS1"])),
+        info,
+        read_wcs(header),
+        read_psf(files.psf) if files.psf.exists() else None,
+        read_zero_point(header, info.gain),
+    )
+
+
 def read_exposure(path: Path | ImageSet, mask: NDArray[np.uint32] | None = None) -> Exposure:
     """Read back what `write_exposure` wrote.
 
@@ -115,11 +162,17 @@ def read_exposure(path: Path | ImageSet, mask: NDArray[np.uint32] | None = None)
     BadInput
         If a file is missing or damaged, or lacks the cards that make it ours.
     """
-    files = path if isinstance(path, ImageSet) else ImageSet.of(path)
-    data, header = read_image(files.image)
-    info = read_info(header, str(files.image))
-    sigma, _ = read_image(files.uncertainty)
-    mask = read_mask(files.mask) if mask is None else mask
+    stored = open_exposure(path)
+    pixels = _read_pixels(stored.files, stored.info, mask)
+    return replace(pixels, wcs=stored.wcs, psf=stored.psf, zero_point=stored.zero_point)
+
+
+def _read_pixels(
+    files: ImageSet, info: Info, mask: NDArray[np.uint32] | None, rows: slice = ALL_ROWS
+) -> Exposure:
+    data, _ = read_image(files.image, rows)
+    sigma, _ = read_image(files.uncertainty, rows)
+    mask = read_mask(files.mask, rows) if mask is None else mask
     for name, plane, file in (("uncertainty", sigma, files.uncertainty), ("mask", mask, files.mask)):
         if plane.shape != data.shape:
             raise BadInput(
@@ -128,15 +181,7 @@ def read_exposure(path: Path | ImageSet, mask: NDArray[np.uint32] | None = None)
     gain = np.float32(info.gain)
     variance = (sigma * gain) ** 2
     variance[np.isnan(variance)] = np.inf
-    return Exposure(
-        data=data * gain,
-        variance=variance,
-        mask=mask,
-        info=info,
-        wcs=read_wcs(header),
-        psf=read_psf(files.psf) if files.psf.exists() else None,
-        zero_point=read_zero_point(header, info.gain),
-    )
+    return Exposure(data * gain, variance, mask, info)
 
 
 def write_plane(
@@ -156,12 +201,12 @@ def write_plane(
     write_fits(path, image_hdus(plane, header, step))
 
 
-def read_image(path: Path) -> tuple[NDArray[np.float32], fits.Header]:
-    """Pixels (native float32) and header of the first HDU that holds an image."""
+def read_image(path: Path, rows: slice = ALL_ROWS) -> tuple[NDArray[np.float32], fits.Header]:
+    """Pixels (native float32) of some rows and header of the first HDU that holds an image."""
     with opened_fits(path) as hdus:
         for hdu in hdus:
             if hdu.header.get("NAXIS") == 2 and getattr(hdu, "is_image", False):
-                return np.ascontiguousarray(hdu.data, dtype=np.float32), hdu.header.copy()
+                return np.ascontiguousarray(_cut(hdu, rows), dtype=np.float32), hdu.header.copy()
     raise BadInput(str(path), "holds no two-dimensional image", "check the file")
 
 
@@ -174,11 +219,19 @@ def read_header(path: Path) -> fits.Header:
     raise BadInput(str(path), "holds no two-dimensional image", "check the file")
 
 
-def read_mask(path: Path) -> NDArray[np.uint32]:
+def _cut(hdu: Any, rows: slice) -> NDArray[Any]:
+    """Some rows of an image; all of them cost half as much a row as parts do."""
+    first, stop, _ = rows.indices(hdu.shape[0])
+    return hdu.data if (first, stop) == (0, hdu.shape[0]) else hdu.section[rows]
+
+
+def read_mask(path: Path, rows: slice = ALL_ROWS) -> NDArray[np.uint32]:
     """Mask of 32 bits from its two halves; a mask of ZTF, which has no upper half, is read as well."""
     with opened_fits(path) as hdus:
         halves = [
-            hdu.data for hdu in hdus if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS") == 2
+            _cut(hdu, rows)
+            for hdu in hdus
+            if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS") == 2
         ]
         if not halves:
             raise BadInput(str(path), "holds no two-dimensional image", "check the file")

@@ -23,7 +23,14 @@ from zsds.core.exposure import Exposure
 from zsds.core.plain import storable
 from zsds.io.files import write_bytes, written_whole
 from zsds.io.headers import Cards
-from zsds.io.images import ImageSet, read_exposure, write_exposure, write_plane
+from zsds.io.images import (
+    ImageSet,
+    StoredExposure,
+    open_exposure,
+    read_exposure,
+    write_exposure,
+    write_plane,
+)
 from zsds.io.star_catalogs import write_psf_catalog
 from zsds.io.tables import read_table, write_table
 
@@ -69,6 +76,10 @@ class Products:
     def load_exposure(self, product: str, identifier: products.ProductId) -> Exposure:
         """Read an exposure with its sisters."""
         return read_exposure(self.image_set(product, identifier))
+
+    def open_exposure(self, product: str, identifier: products.ProductId) -> StoredExposure:
+        """An exposure whose pixels are read when they are wanted."""
+        return open_exposure(self.image_set(product, identifier))
 
     def save_plane(
         self,

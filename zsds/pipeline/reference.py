@@ -8,7 +8,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zsds.core.errors import UnusableData
-from zsds.core.exposure import Exposure
+from zsds.core.exposure import Epoch
 from zsds.core.psf import effective_fwhm, noise_pixels
 from zsds.core.units import magnitude
 from zsds.reference import (
@@ -31,7 +31,7 @@ class ReferencePipelineSettings:
 
 
 def make_reference(
-    epochs: Sequence[Exposure],
+    epochs: Sequence[Epoch],
     settings: ReferencePipelineSettings,
     rfid: int = 0,
     wcs: WCS | None = None,
@@ -41,8 +41,9 @@ def make_reference(
 
     Parameters
     ----------
-    epochs : sequence of Exposure
-        Calibrated, background-subtracted, with ``wcs``, ``psf`` and ``zero_point``.
+    epochs : sequence of Epoch
+        Exposures in memory or on disk, calibrated, background-subtracted, with ``wcs``, ``psf`` and
+        ``zero_point``.
     settings : ReferencePipelineSettings
     rfid : int
         Id of the reference.
@@ -67,7 +68,7 @@ def make_reference(
     return build_reference(kept, wcs, shape, build, rfid=rfid)
 
 
-def common_grid(epochs: Sequence[Exposure], max_margin: float) -> tuple[WCS, tuple[int, int]]:
+def common_grid(epochs: Sequence[Epoch], max_margin: float) -> tuple[WCS, tuple[int, int]]:
     """Tangential grid at the pixels' scale, on the first epoch and wide enough for all of them.
 
     Pointings scatter; a grid of one epoch alone would leave a rim of the others without a reference.
@@ -99,13 +100,13 @@ def _margins(position: NDArray[np.float64], n: int, max_margin: float) -> tuple[
     return before, after
 
 
-def point_source_depth(exposure: Exposure) -> float:
+def point_source_depth(exposure: Epoch) -> float:
     """5-sigma AB magnitude of a point source on empty sky; NaN where the calibration is missing."""
     if exposure.psf is None or exposure.zero_point is None:
         return float("nan")
     ny, nx = exposure.shape
     stamp = exposure.psf.at(nx / 2, ny / 2)
-    sample = exposure.variance[::7, ::7]
+    sample = exposure.rows(0, ny).variance[::7, ::7]
     sample = sample[np.isfinite(sample) & (sample > 0)]
     if sample.size == 0:
         return float("nan")
@@ -113,7 +114,7 @@ def point_source_depth(exposure: Exposure) -> float:
     return float(magnitude(5 * flux_err, exposure.zero_point.value))
 
 
-def _fwhm(exposure: Exposure) -> float:
+def _fwhm(exposure: Epoch) -> float:
     if exposure.psf is None:
         return float("nan")
     ny, nx = exposure.shape

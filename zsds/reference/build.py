@@ -9,16 +9,19 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, spline_filter
 
 from zsds.core.errors import UnusableData
-from zsds.core.exposure import Exposure, ZeroPoint
+from zsds.core.exposure import Epoch, Exposure, ZeroPoint
 from zsds.core.flags import DEFECTS, Mask
 from zsds.core.psf import PsfModel, effective_fwhm
-from zsds.kernels.resample import clipped_mean, lanczos_table, sample_lanczos, stack_median
+from zsds.kernels.resample import LANCZOS_TAPS, clipped_mean, lanczos_table, sample_lanczos, stack_median
 from zsds.psf.model import GridPsf
 from zsds.reference.mapping import PixelMap, finer_wcs, map_pixels, tangent_wcs
 from zsds.reference.model import Reference
 from zsds.reference.psf import combine_psfs, psf_nodes
 
 _KEPT = Mask.SATURATED | Mask.BLEED | Mask.HALO | Mask.GHOST  # defects whose values are still the best guess
+
+
+STRIP_BYTES = 19  # a pixel of one epoch on the fine grid: data, variance, mask, lost weight, three flags
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class ReferenceSettings:
     max_lost_weight: float = 0.3  # an epoch whose footprint loses more kernel weight to defects is left out
     max_flagged: float = 0.2  # a pixel saturated, bled into, ... in more of its epochs is flagged so
     seeing_power: float = 2.0  # epochs weigh 1 / (variance * fwhm^power)
-    strip_rows: int = 256  # co-add rows held for all epochs at once
+    strip_gb: float = 1.0  # memory for the co-add rows that are held of all epochs at once
     psf_spacing: float = 512.0  # pixels between nodes of the combined PSF
 
 
@@ -40,16 +43,14 @@ class ReferenceSettings:
 class _Epoch:
     """One epoch with what turns it into reference units."""
 
-    exposure: Exposure
-    excluded: NDArray[np.uint8]
-    dirty: NDArray[np.uint8]
+    exposure: Epoch
     pixels: PixelMap
     scale: np.float32
     weight: float
 
 
 def build_reference(
-    epochs: Sequence[Exposure],
+    epochs: Sequence[Epoch],
     wcs: WCS,
     shape: tuple[int, int],
     settings: ReferenceSettings | None = None,
@@ -60,8 +61,9 @@ def build_reference(
 
     Parameters
     ----------
-    epochs : sequence of Exposure
-        Background-subtracted, calibrated, with ``wcs`` and ``zero_point``; ``psf`` where known.
+    epochs : sequence of Epoch
+        Exposures, background-subtracted, calibrated, with ``wcs`` and ``zero_point``; ``psf`` where known.
+        Their pixels are taken in strips, so those of `zsds.io.images.open_exposure` need little memory.
     wcs, shape : WCS, (ny, nx)
         Nominal grid at the scale of the pixels; the co-add covers it, tangential, ``oversampling`` times
         finer.
@@ -112,7 +114,7 @@ def build_reference(
     )
 
 
-def _common_zero_point(epochs: Sequence[Exposure]) -> ZeroPoint:
+def _common_zero_point(epochs: Sequence[Epoch]) -> ZeroPoint:
     values, errors = [], []
     for epoch in epochs:
         if epoch.zero_point is None or epoch.wcs is None:
@@ -124,32 +126,43 @@ def _common_zero_point(epochs: Sequence[Exposure]) -> ZeroPoint:
 
 
 def _prepared(
-    epochs: Sequence[Exposure],
+    epochs: Sequence[Epoch],
     wcs: WCS,
     shape: tuple[int, int],
     zero_point: float,
     settings: ReferenceSettings,
 ) -> list[_Epoch]:
     """Maps, flux scales and weights (summing to 1)."""
-    excluding = np.uint32(DEFECTS & ~_KEPT)
     prepared = []
     for epoch in epochs:
         if epoch.zero_point is None or epoch.wcs is None:
             raise UnusableData("an epoch has no zero point or no astrometric solution", {})
         scale = 10 ** (0.4 * (zero_point - epoch.zero_point.value))
-        excluded = ((epoch.mask & excluding) != 0) | ~np.isfinite(epoch.data) | ~(epoch.variance > 0)
         ny, nx = epoch.shape
         fwhm = 1.0 if epoch.psf is None else effective_fwhm(epoch.psf.at(nx / 2, ny / 2))
-        noise = np.median(epoch.variance[::7, ::7][~excluded[::7, ::7]]) if not excluded.all() else np.inf
-        weight = 1 / (float(noise) * scale**2 * fwhm**settings.seeing_power)
+        weight = 1 / (_noise(epoch) * scale**2 * fwhm**settings.seeing_power)
         pixels = map_pixels(wcs, epoch.wcs, shape)
-        flagged = (excluded | (epoch.mask != 0)).astype(np.uint8)
-        dirty = maximum_filter(flagged, 6, origin=-1)  # the 6 pixels of a Lanczos footprint
-        prepared.append(_Epoch(epoch, excluded.view(np.uint8), dirty, pixels, np.float32(scale), weight))
+        prepared.append(_Epoch(epoch, pixels, np.float32(scale), weight))
     total = sum(epoch.weight for epoch in prepared)
     if not total > 0:
         raise UnusableData("no epoch has usable pixels", {"epochs": len(epochs)})
     return [replace(epoch, weight=epoch.weight / total) for epoch in prepared]
+
+
+def _noise(epoch: Epoch) -> float:
+    """Median variance of the pixels that take part; infinite when none does."""
+    whole = epoch.rows(0, epoch.shape[0])
+    usable = ~_excluded(whole)
+    sample = usable[::7, ::7]
+    if not sample.any():
+        return float(np.median(whole.variance[usable])) if usable.any() else float("inf")
+    return float(np.median(whole.variance[::7, ::7][sample]))
+
+
+def _excluded(exposure: Exposure) -> NDArray[np.bool_]:
+    """Pixels that take no part."""
+    defect = (exposure.mask & np.uint32(DEFECTS & ~_KEPT)) != 0
+    return defect | ~np.isfinite(exposure.data) | ~(exposure.variance > 0)
 
 
 def _coadd(
@@ -158,8 +171,9 @@ def _coadd(
     """Data, variance, mask and coverage of the fine grid, strip by strip."""
     data, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     mask, coverage = np.empty(shape, np.uint32), np.empty(shape, np.uint16)
-    for first in range(0, shape[0], settings.strip_rows):
-        rows = slice(first, min(first + settings.strip_rows, shape[0]))
+    n_rows = max(1, int(settings.strip_gb * 2**30 / (STRIP_BYTES * len(epochs) * shape[1])))
+    for first in range(0, shape[0], n_rows):
+        rows = slice(first, min(first + n_rows, shape[0]))
         stack = _resampled_strip(epochs, rows, shape[1], settings)
         data[rows], variance[rows], mask[rows], coverage[rows] = _combine(stack, epochs, settings)
     return data, variance, mask, coverage
@@ -181,15 +195,19 @@ def _resampled_strip(epochs: list[_Epoch], rows: slice, width: int, settings: Re
     mask = np.empty(shape, np.uint32)
     table = lanczos_table()
     for k, epoch in enumerate(epochs):
-        exposure, pixels = epoch.exposure, epoch.pixels
+        pixels = epoch.pixels
+        first, stop = _rows_below(pixels, rows, epoch.exposure.shape[0])
+        part = epoch.exposure.rows(first, stop)
+        excluded = _excluded(part)
+        flagged = (excluded | (part.mask != 0)).astype(np.uint8)
         sample_lanczos(
-            exposure.data,
-            exposure.variance,
-            exposure.mask,
-            epoch.excluded,
-            epoch.dirty,
+            part.data,
+            part.variance,
+            part.mask,
+            excluded.view(np.uint8),
+            maximum_filter(flagged, LANCZOS_TAPS, origin=-1),  # the footprint's 2 pixels before, 3 after
             pixels.x,
-            pixels.y,
+            pixels.y - first,
             pixels.area,
             pixels.step,
             rows.start,
@@ -202,6 +220,13 @@ def _resampled_strip(epochs: list[_Epoch], rows: slice, width: int, settings: Re
         data[k] *= epoch.scale
         variance[k] *= epoch.scale**2
     return _Strip(data, variance, mask, lost <= settings.max_lost_weight)
+
+
+def _rows_below(pixels: PixelMap, rows: slice, ny: int) -> tuple[int, int]:
+    """First row of an epoch that rows of the fine grid are made from, and the row after the last."""
+    nodes = pixels.y[rows.start // pixels.step : -(-rows.stop // pixels.step) + 1]
+    first = int(np.clip(np.floor(nodes.min()) - LANCZOS_TAPS, 0, ny - 1))
+    return first, int(np.clip(np.ceil(nodes.max()) + LANCZOS_TAPS, first + 1, ny))
 
 
 def _combine(

@@ -27,7 +27,7 @@ def run_reference(
     """
     identifier = ReferenceId(**inputs["reference"])
     epochs = [
-        archive.store.load_exposure("science", QuadrantId.parse(epoch)) for epoch in sorted(inputs["epochs"])
+        archive.store.open_exposure("science", QuadrantId.parse(epoch)) for epoch in sorted(inputs["epochs"])
     ]
     reference = make_reference(epochs, settings.reference, int(inputs["rfid"]))
     wcs, shape = native_grid(reference)
