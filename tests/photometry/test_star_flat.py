@@ -37,6 +37,13 @@ def test_few_stars_give_no_correction(n):
     assert np.all(fit_star_flat(x, y, residual, err, SHAPE).at([5.0, 3000.0], [1.0, 2.0]) == 0)
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-9])
+def test_calibrators_on_a_line_say_nothing_of_the_rest(spread):
+    x, y, residual, err, _ = calibrators(200, 0.05)
+    flat = fit_star_flat(x, 1000 + spread * y, residual, err, SHAPE)
+    assert flat.order == 0
+
+
 def test_factors_of_pixels_are_those_of_their_places():
     x, y, residual, err, _ = calibrators(800, 0.04)
     flat = fit_star_flat(x * 70 / 3072, y * 40 / 3080, residual, err, (40, 70))

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zsds.core.robust import mad_width
 
+WORST_CONDITION = 1e4  # of the terms at the calibrators' places; beyond it they do not tell them apart
 LEAST_IN_PLACE = 6  # calibrators of one place; of fewer, two or three strays might be the majority
 
 
@@ -117,7 +118,7 @@ def fit_star_flat(
     error = _left_out(_basis(x, y, shape, 0), residual, weight, before)
     for order in range(1, settings.max_order + 1):
         basis = _basis(x, y, shape, order)
-        if residual.size < settings.stars_per_term * basis.shape[1]:
+        if residual.size < settings.stars_per_term * basis.shape[1] or not _is_determined(basis):
             break
         now = _left_out(basis, residual, weight, before)
         if now < (1 - max(settings.gain, settings.chance / residual.size)) * error:
@@ -143,12 +144,22 @@ def _basis(x: ArrayLike, y: ArrayLike, shape: tuple[int, int], order: int) -> ND
     return np.stack([columns[:, i] * rows[:, j] for i, j in _powers(order)], axis=1)
 
 
+def _is_determined(basis: NDArray[np.float64]) -> bool:
+    """Whether stars at these places tell all terms apart: on a line they say nothing of what lies beside."""
+    return bool(np.linalg.cond(basis) < WORST_CONDITION)
+
+
 def _left_out(basis, residual, weight, scatter) -> float:
-    """Mean squared error of each star predicted by the others, large errors bounded."""
+    """Mean squared error of each star predicted by the others, large errors bounded.
+
+    A star without which a term would not be known cannot be predicted; its error is the bound.
+    """
     root = np.sqrt(weight)
     q, _ = np.linalg.qr(basis * root[:, None])
-    left = (root * residual - q @ (q.T @ (root * residual))) / (1 - np.sum(q**2, axis=1)) / root
-    return float(np.mean(np.minimum(np.abs(left), 3 * scatter) ** 2))
+    free = 1 - np.sum(q**2, axis=1)
+    left = np.abs(root * residual - q @ (q.T @ (root * residual))) / root
+    left = np.where(free > 1e-9, left / np.maximum(free, 1e-9), np.inf)
+    return float(np.mean(np.minimum(left, 3 * scatter) ** 2))
 
 
 def _fit(basis, residual, weight, order, shape, before, settings) -> StarFlat:
