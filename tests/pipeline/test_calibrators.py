@@ -104,6 +104,16 @@ def test_scattered_magnitudes_condemn_an_image():
         calibrated(None, ScienceSettings(quality=QualitySettings(max_zero_point_rms=0.001)))
 
 
+def test_a_catalog_need_not_tell_errors_and_scores():
+    stars, catalog = catalog_and_stars(40, 0)
+    catalog["r_err"] = 0.0
+    known = find_calibrators(stars, catalog, BAND, 2.5, CalibratorSettings())
+    catalog.remove_columns(["r_err", "sgscore"])
+    found = find_calibrators(stars, catalog, BAND, 2.5, CalibratorSettings())
+    assert np.array_equal(found.x, known.x)
+    assert np.array_equal(found.mag_err, np.zeros(40))
+
+
 def catalog_and_stars(n, n_blends):
     """Stars a minute apart; the first ones have a neighbour of a tenth of their light, 1.5" off."""
     ra = 150 + np.arange(n) / 60

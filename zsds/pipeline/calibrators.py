@@ -132,7 +132,7 @@ def find_calibrators(
     """
     mag = np.asarray(catalog[band.catalog_mag], dtype=np.float64)
     clean = (stars["snr"] > settings.min_snr) & ~is_defect(np.asarray(stars["flags"]).astype(np.uint32))
-    stellar = ~(np.asarray(catalog["sgscore"], dtype=np.float64) < settings.min_star_score)
+    stellar = ~(_column(catalog, "sgscore") < settings.min_star_score)
     star, entry = np.flatnonzero(clean), np.flatnonzero(stellar & np.isfinite(mag))
     pairs = astrometry.match_positions(
         stars["ra"][star],
@@ -157,7 +157,7 @@ def find_calibrators(
         flux - flux_err**2 / flux,  # a fit of flux and place settles where the noise helps
         flux_err,
         mag[entry],
-        np.asarray(catalog[f"{band.catalog_mag}_err"][entry], dtype=np.float64),
+        np.sqrt(_variance(catalog, f"{band.catalog_mag}_err")[entry]),
         np.asarray(catalog[first][entry], dtype=np.float64)
         - np.asarray(catalog[second][entry], dtype=np.float64),
         _colour_noise(catalog[entry], band),
@@ -177,9 +177,15 @@ def _colour_noise(catalog: Table, band: Band) -> ColourNoise:
 
 
 def _variance(catalog: Table, error: str) -> NDArray[np.float64]:
-    if error not in catalog.colnames:
-        return np.zeros(len(catalog))
-    return np.nan_to_num(np.ma.filled(np.ma.asarray(catalog[error], dtype=np.float64), 0.0)) ** 2
+    return np.nan_to_num(_column(catalog, error)) ** 2
+
+
+def _column(catalog: Table, name: str) -> NDArray[np.float64]:
+    """Values, NaN where the catalog has none: errors and scores need not be known."""
+    if name not in catalog.colnames:
+        return np.full(len(catalog), np.nan)
+    values: NDArray[np.float64] = np.ma.filled(np.ma.asarray(catalog[name], dtype=np.float64), np.nan)
+    return values
 
 
 _FLUXES = {
