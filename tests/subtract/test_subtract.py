@@ -11,9 +11,12 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import ZeroPoint
 from zsds.core.flags import Mask
 from zsds.core.psf import GaussianPsf
+from zsds.core.robust import central_width
+from zsds.forced import measure_forced
 from zsds.psf.model import GridPsf
 from zsds.reference.noise import resampled_power
 from zsds.subtract import MatchSettings, SubtractSettings, subtract
+from zsds.subtract.sampling import sampling_error
 
 SHAPE = (330, 390)
 WCS = make_wcs(SHAPE)
@@ -200,6 +203,27 @@ def test_constant_stars_vanish(rng):
     assert result.flux_scale == pytest.approx(10**-0.12, rel=4 * result.metrics["flux_scale_err"])
     assert result.metrics["flux_scale_err"] < 0.001
     assert result.metrics["n_match_stars"] > 30
+
+
+def test_errors_of_bright_constant_stars_are_their_scatter(rng):
+    pulls = []
+    for _ in range(4):
+        stars = make_stars(rng, WCS, SHAPE, 90, faint=15000, bright=150000)
+        result = subtract(*pair(rng, stars, 2.2, 2.5))
+        x, y = WCS.all_world2pix(stars.ra, stars.dec, 0)
+        inside = (x > 12) & (x < SHAPE[1] - 12) & (y > 12) & (y < SHAPE[0] - 12)
+        forced = measure_forced(result, x[inside], y[inside])
+        pulls.append(np.asarray(forced["flux"] / forced["flux_err"]))
+    pulls = np.concatenate(pulls)
+    assert central_width(pulls) == pytest.approx(1, abs=4 * 0.83 / np.sqrt(pulls.size))
+
+
+def test_undersampled_stars_are_known_less_well():
+    """A matched filter's flux of a star that it takes for one on a pixel's centre, moved back."""
+    sharp, good = (sampling_error(GaussianPsf(fwhm), 0, 0) for fwhm in (1.1, 2.6))
+    assert good < SubtractSettings().curvature
+    assert 0.006 < sharp < 0.03
+    assert sampling_error(GaussianPsf(5.0), 0, 0) == pytest.approx(0, abs=1e-5)
 
 
 def test_tiles_equal_the_whole(rng):

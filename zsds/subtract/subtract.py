@@ -29,6 +29,7 @@ from zsds.subtract.planes import (
     sky_level,
     sky_variances,
 )
+from zsds.subtract.sampling import sampling_error
 from zsds.subtract.tiles import Layout, Products, make_layout, score_tiles, subtract_tiles
 from zsds.subtract.zogy import Kernels, Node, centred, difference_kernels, noise_transfer
 
@@ -47,7 +48,7 @@ class SubtractSettings:
     min_tile: int = 96  # but never below this, pixels
     kernel_size: int = 64  # least side of the kernels, even, pixels; 1.4 times the PSFs' when that is more
     background_cell: int = 128  # pixels of a cell of the background difference; 0 leaves it alone
-    curvature: float = 0.01  # interpolation error of the reference, in units of its Laplacian
+    curvature: float = 0.002  # interpolation error in units of the Laplacian; undersampling comes on top
     saturated_err: float = 1.0  # error of a saturated pixel of the reference, in units of what it holds
     psf_size: int = 31  # side of the difference PSF's stamps, odd
     edge: int = 4  # pixels next to the image's or the reference's edge that are flagged EDGE
@@ -107,7 +108,9 @@ def subtract(
     if settings.background_cell:
         cell = 4 * settings.background_cell
         background = sky_level(science.data - constant, constant, coverage.both, noise, cell)
-    planes = make_planes(science, reference, coverage, background, settings.curvature)
+    undersampled = [sampling_error(psf, nx / 2, ny / 2) for psf in (science.psf, reference.psf)]
+    curvature = float(np.sqrt(settings.curvature**2 + np.sum(np.square(undersampled))))
+    planes = make_planes(science, reference, coverage, background, curvature)
     largest = max(science.psf.size, reference.psf.size)
     settings = replace(settings, kernel_size=2 * int(np.ceil(max(settings.kernel_size, 1.4 * largest) / 2)))
     settings = replace(settings, tile_size=_tile_size(science, reference, settings))
