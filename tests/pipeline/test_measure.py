@@ -8,7 +8,9 @@ from scipy.spatial import cKDTree
 from star_fields import VaryingMoffat, star_field
 
 from zsds.core.flags import Mask
+from zsds.extract import measure_background
 from zsds.pipeline.measure import MeasureSettings, measure
+from zsds.sim import simple_quadrant
 
 TRUTH = VaryingMoffat(2.2, 3.0, 61)
 
@@ -62,3 +64,15 @@ def test_sources_that_stand_apart_are_sought_once():
     assert len(measure(field.exposure, settings).sources) == len(
         measure(field.exposure, replace(settings, crowded_share=1.0)).sources
     )
+
+
+def test_faint_stars_do_not_raise_the_sky_under_the_others():
+    """Most lie below what single pixels show, so that the first sky holds their light."""
+    made = simple_quadrant((700, 720), 500, fwhm=3.6, mag_range=(14.0, 21.0), seed=1)
+    exposure, true = replace(made.exposure, psf=None), float(made.expected.min())
+    measured = measure(exposure, MeasureSettings(crowded_share=1.0))
+    first = float(measure_background(exposure).level.mean()) - true
+    noise = 1.25 * np.sqrt(true / made.expected.size)
+    assert first > 10 * noise
+    assert float(measured.background.level.mean()) - true < first / 2
+    assert np.median(measured.exposure.data + measured.background.level - exposure.data) == 0

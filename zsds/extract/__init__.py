@@ -4,6 +4,7 @@ from zsds.extract.background import (
     Background,
     BackgroundSettings,
     measure_background,
+    missed_level,
     residual_sky,
     subtract_background,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "measure_background",
     "measure_seeing",
     "measure_sky_noise",
+    "missed_level",
     "residual_sky",
     "share_with_neighbours",
     "stellar_size",

@@ -11,10 +11,13 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
 from zsds.core.sphere import pixel_scale_arcsec
-from zsds.extract.noise import unusable_pixels, variance_slope
+from zsds.extract.noise import SkyNoise, unusable_pixels, variance_slope
 from zsds.kernels.stats import grow_above
 
 log = logging.getLogger(__name__)
+LEVEL_PIXELS = 1e6  # at most, by which the level of a whole image is judged
+BARE_SIGMA = 0.1  # of the sky's noise; pixels with more light of known sources do not count
+LEAST_BARE = 1000  # pixels; fewer say nothing
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,10 @@ class Background:
     median: float
     sigma: float
 
-    def with_more(self, level: NDArray[np.float32]) -> "Background":
+    def with_more(self, level: NDArray[np.float32] | np.float32) -> "Background":
         """The sky with another level on top."""
-        return replace(self, level=self.level + level, median=self.median + float(np.median(level[::5, ::5])))
+        whole = np.broadcast_to(level, self.level.shape)
+        return replace(self, level=self.level + level, median=self.median + float(np.median(whole[::5, ::5])))
 
 
 def measure_background(exposure: Exposure, settings: BackgroundSettings | None = None) -> Background:
@@ -93,6 +97,28 @@ def measure_background(exposure: Exposure, settings: BackgroundSettings | None =
     return Background(level, rms, float(np.median(level[::5, ::5])), float(np.median(rms[::5, ::5])))
 
 
+def missed_level(exposure: Exposure, left: NDArray[np.float32], noise: SkyNoise) -> float:
+    """What a sky has missed: mean level, electrons, of the pixels that the sources of an image do not reach.
+
+    Stars too faint to stand out in single pixels, and the wings of bright ones, raise a sky that is made
+    before they are known by up to a fiftieth of its noise, and lower all fluxes.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Without that sky.
+    left : ndarray of float32 [ny, nx]
+        The same without sources.
+    noise : SkyNoise
+    """
+    step = max(1, int(np.sqrt(left.size / LEVEL_PIXELS)))
+    data, rest, variance = (a[::step, ::step] for a in (exposure.data, left, noise.variance))
+    bare = (variance > 0) & (np.abs(data - rest) < BARE_SIGMA * noise.sigma)
+    if bare.sum() < LEAST_BARE:
+        return 0.0
+    return float(np.median(rest[bare])) + _skewness(noise.slope, exposure.info.read_noise, noise.sigma)
+
+
 def residual_sky(
     exposure: Exposure, left: NDArray[np.float32], background: Background, settings: BackgroundSettings
 ) -> NDArray[np.float32]:
@@ -116,15 +142,17 @@ def residual_sky(
 
 
 def _skewness_bias(exposure: Exposure, unusable: NDArray[np.bool_], sigma: float) -> float:
-    """How far sep's mode, 2.5 median - 1.5 mean, lies below the mean of a Poisson sky, in electrons.
+    """How far sep's mode, 2.5 median - 1.5 mean, lies below the mean of a Poisson sky, in electrons."""
+    return 2.5 * _skewness(variance_slope(exposure, unusable), exposure.info.read_noise, sigma)
 
-    The median of a slightly skewed distribution lies m3 / (6 sigma^2) below its mean, hence the mode 2.5
-    times that; the third moment m3 of the Poisson part is its variance times the variance per electron (the
-    slope).
+
+def _skewness(slope: float, read_noise: float, sigma: float) -> float:
+    """How far the median of a sky of some noise lies below its mean, electrons: m3 / (6 sigma^2).
+
+    The third moment m3 of the Poisson part is its variance times the variance per electron (the slope).
     """
-    slope = variance_slope(exposure, unusable)
-    poisson = max(0.0, 1 - (exposure.info.read_noise / sigma) ** 2) if sigma > 0 else 0.0
-    return 2.5 / 6 * slope * poisson
+    poisson = max(0.0, 1 - (read_noise / sigma) ** 2) if sigma > 0 else 0.0
+    return slope * poisson / 6
 
 
 def subtract_background(exposure: Exposure, background: Background) -> Exposure:

@@ -16,7 +16,7 @@ from zsds.photometry.star_flat import (
     fit_star_flat,
     measure_patchiness,
 )
-from zsds.photometry.stars import StarSettings, fit_stars, without_stars
+from zsds.photometry.stars import StarSettings, fit_stars, missed_sky, without_stars
 from zsds.photometry.zero_point import ColourNoise, ZeroPointSettings, fit_zero_point, limiting_magnitude
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "measure_apertures",
     "measure_growth",
     "measure_patchiness",
+    "missed_sky",
     "neighbour_light",
     "psf_growth",
     "without_stars",

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from zsds.core.exposure import Exposure
 from zsds.core.psf import FWHM_PER_SIGMA, PsfModel
 from zsds.core.tables import new_table
+from zsds.extract.background import missed_level
 from zsds.extract.noise import SkyNoise, measure_sky_noise
 from zsds.kernels.psf_fit import measure_stars
 from zsds.kernels.stats import flags_around
 from zsds.psf.model import PolynomialPsf
 from zsds.psf.scale import FluxScale
-from zsds.psf.sweep import NOWHERE, FittedStars, SweepSettings, fit_all
+from zsds.psf.sweep import NOWHERE, FittedStars, SweepSettings, fit_all, roughly_without
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,14 @@ def fit_stars(
     stars["sky"][:] = sky[row, column]
     log.info("fitted %d stars, median chi %.2f", len(stars), np.median(stars["chi"]))
     return stars
+
+
+def missed_sky(exposure: Exposure, psf: PsfModel, sources: Table) -> float:
+    """Level, electrons, that is left between the sources of an image whose sky is subtracted."""
+    noise = measure_sky_noise(exposure)
+    model = PolynomialPsf.from_model(psf, exposure.shape)
+    x, y = (np.asarray(sources[name], dtype=np.float64) for name in "xy")
+    return missed_level(exposure, roughly_without(exposure.data, noise, model, x, y, SweepSettings()), noise)
 
 
 def without_stars(

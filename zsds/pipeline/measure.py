@@ -75,6 +75,9 @@ def measure(exposure: Exposure, settings: MeasureSettings) -> Measured:
         sources = extract.detect_hidden(left, background, sources, psf_fit.fwhm, settings.extract)
         if exposure.psf is None:
             psf_fit = psf.fit_psf(flat, sources, settings.psf)
+    else:
+        level = np.float32(photometry.missed_sky(flat, psf_fit.model, sources))
+        background, flat = background.with_more(level), replace(flat, data=flat.data - level)
     flat = replace(flat, psf=exposure.psf or psf_fit.model)
     stars = photometry.fit_stars(flat, psf_fit.model, sources, settings.stars, psf_fit.scale)
     apertures = photometry.measure_apertures(flat, stars, psf_fit.model)

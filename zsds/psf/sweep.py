@@ -108,6 +108,23 @@ def fit_all(
     return FittedStars(x[back], y[back], flux[back], np.abs(step[back]), radius[back], residual)
 
 
+def roughly_without(
+    data: NDArray[np.float32],
+    noise: SkyNoise,
+    psf: PolynomialPsf,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    settings: SweepSettings,
+) -> NDArray[np.float32]:
+    """The image without stars of the fluxes that a matched filter gives where they stand, each by itself."""
+    model = (psf.coefficients, psf.geometry, psf.oversampling, psf.order, psf.size // 2)
+    radius = fit_radius(noise, psf, x, y, settings)
+    flux = _first_fluxes(data, noise, model, x, y, radius)
+    left = data.copy()
+    subtract_stars(left, *model, x, y, flux, _reach(flux, psf, noise, radius, settings))
+    return left
+
+
 def fit_radius(
     noise: SkyNoise,
     psf: PolynomialPsf,
