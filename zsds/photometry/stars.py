@@ -22,6 +22,7 @@ from zsds.psf.sweep import NOWHERE, FittedStars, SweepSettings, fit_all, roughly
 log = logging.getLogger(__name__)
 
 MODEL_ERROR = 0.02  # of the light of subtracted stars
+LEVEL_PIXELS = 2.4e6  # by which the level of an image is judged
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,25 @@ def fit_stars(
 
 
 def missed_sky(exposure: Exposure, psf: PsfModel, sources: Table) -> float:
-    """Level, electrons, that is left between the sources of an image whose sky is subtracted."""
-    noise = measure_sky_noise(exposure)
+    """Level, electrons, that is left between the sources of an image whose sky is subtracted.
+
+    The rows in the middle of a large image tell it to a thousandth of the noise.
+    """
+    ny, nx = exposure.shape
+    height = min(ny, round(LEVEL_PIXELS / nx))
+    first = (ny - height) // 2
+    rows = slice(first, first + height)
+    band = replace(
+        exposure, data=exposure.data[rows], variance=exposure.variance[rows], mask=exposure.mask[rows]
+    )
     model = PolynomialPsf.from_model(psf, exposure.shape)
+    x0, y0, x_scale, y_scale = model.geometry
+    model = replace(model, geometry=(x0, y0 - first, x_scale, y_scale))
     x, y = (np.asarray(sources[name], dtype=np.float64) for name in "xy")
-    return missed_level(exposure, roughly_without(exposure.data, noise, model, x, y, SweepSettings()), noise)
+    near = (y > first - model.size / 2) & (y < first + height + model.size / 2)
+    noise = measure_sky_noise(band)
+    left = roughly_without(band.data, noise, model, x[near], y[near] - first, SweepSettings())
+    return missed_level(band, left, noise)
 
 
 def without_stars(
