@@ -16,7 +16,7 @@ from zsds.kernels.stats import grow_above
 
 log = logging.getLogger(__name__)
 LEVEL_STEP = 2  # every second column tells the level
-BARE_SIGMA = 0.1  # of the sky's noise; pixels with more light of known sources do not count
+BARE_SIGMA = 0.01  # of the noise; pixels with more light of known sources do not count
 LEAST_BARE = 1000  # pixels; fewer say nothing
 
 

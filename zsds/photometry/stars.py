@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zsds.core.exposure import Exposure
 from zsds.core.psf import FWHM_PER_SIGMA, PsfModel
 from zsds.core.tables import new_table
-from zsds.extract.background import missed_level
+from zsds.extract.background import BARE_SIGMA, missed_level
 from zsds.extract.noise import SkyNoise, measure_sky_noise
 from zsds.kernels.psf_fit import measure_stars
 from zsds.kernels.stats import flags_around
@@ -106,7 +106,9 @@ def missed_sky(exposure: Exposure, psf: PsfModel, sources: Table) -> float:
     x, y = (np.asarray(sources[name], dtype=np.float64) for name in "xy")
     near = (y > first - model.size / 2) & (y < first + height + model.size / 2)
     noise = measure_sky_noise(band)
-    left = roughly_without(band.data, noise, model, x[near], y[near] - first, SweepSettings())
+    left = roughly_without(
+        band.data, noise, model, x[near], y[near] - first, SweepSettings(faint_limit=BARE_SIGMA)
+    )
     return missed_level(band, left, noise)
 
 
