@@ -44,6 +44,7 @@ from zsds.core.psf import FWHM_PER_SIGMA, effective_fwhm
 from zsds.core.tables import columns, new_table
 from zsds.core.units import magnitude, magnitude_error
 from zsds.kernels.features import ring_medians
+from zsds.photometry import freed_of_place
 
 MAX_TRAIL_HALF = 60  # pixels; longer trails are for the detector of streaks
 WIDTH_CELL = 64  # pixels over which the width of the PSF does not change
@@ -171,14 +172,18 @@ def _position(peaks: Peaks, i: int, fit: PointFit) -> dict[str, Any]:
 
 
 def _brightness(field: Field, patch: Patch, fit: PointFit, row: int, col: int) -> dict[str, Any]:
-    """Fluxes; the error is never smaller than the subtraction's own, which knows registration noise too."""
+    """Fluxes; the error is never smaller than the subtraction's own, which knows registration noise too.
+
+    The PSF flux is that of the fit without what it gains where the place is free to follow the noise.
+    """
     empty = float(field.flux_err[row, col])
     psf_err = float(np.fmax(fit.flux_err, source_error(empty, field.own_noise, fit.flux, fit.stamp)))
+    psf_flux = float(freed_of_place(np.float64(fit.flux), np.float64(psf_err)))
     ring = np.pi * (field.settings.sky_outer**2 - field.settings.sky_inner**2)
     aperture = measure_aperture(patch, fit, field.settings.aperture, ring)
     big = measure_aperture(patch, fit, field.settings.big_aperture, ring)
     found = {
-        "flux": fit.flux,
+        "flux": psf_flux,
         "flux_err": psf_err,
         "snr": fit.flux / psf_err,
         "chipsf": fit.chi,
@@ -186,7 +191,7 @@ def _brightness(field: Field, patch: Patch, fit: PointFit, row: int, col: int) -
         "ap_flux_err": aperture.flux_err,
     }
     for mag, err, flux, flux_err in (
-        ("magpsf", "sigmapsf", fit.flux, psf_err),
+        ("magpsf", "sigmapsf", psf_flux, psf_err),
         ("magap", "sigmagap", aperture.flux, aperture.flux_err),
         ("magapbig", "sigmagapbig", big.flux, big.flux_err),
     ):

@@ -16,7 +16,7 @@ from zsds.photometry.star_flat import (
     fit_star_flat,
     measure_patchiness,
 )
-from zsds.photometry.stars import StarSettings, fit_stars, missed_sky, without_stars
+from zsds.photometry.stars import StarSettings, fit_stars, freed_of_place, missed_sky, without_stars
 from zsds.photometry.zero_point import ColourNoise, ZeroPointSettings, fit_zero_point, limiting_magnitude
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "fit_star_flat",
     "fit_stars",
     "fit_zero_point",
+    "freed_of_place",
     "limiting_magnitude",
     "measure_apertures",
     "measure_growth",
