@@ -59,7 +59,7 @@ class SkyResult:
 
     rows: list[Row]
     zero_points: list[tuple[float, float, float]] = field(default_factory=list)
-    stars: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    stars: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
     change: ChangeSample | None = None
 
 

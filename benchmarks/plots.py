@@ -29,8 +29,8 @@ class Samples:
 
     Parameters
     ----------
-    stars : ndarray of float64 [n, 2]
-        Pull of the flux and ideal S/N of stars.
+    stars : ndarray of float64 [n, 4]
+        Pull of the flux and ideal S/N of stars first.
     transients : ndarray of float64 [n, 3]
         Ideal S/N, whether it was found, whether it lies on a galaxy.
     forced : dict of str to ndarray of float64

@@ -124,11 +124,14 @@ def _line(row: Row) -> str:
     return f"{row.name:<50}{row.sky:<12}{numbers}  {row.goal:<14}{row.n:>8}  {met}"
 
 
-def pull_rows(name: str, sky: str, pulls: NDArray[np.float64], goals: Sequence[float]) -> list[Row]:
+def pull_rows(
+    name: str, sky: str, pulls: NDArray[np.float64], goals: Sequence[float], shared: float = 0.0
+) -> list[Row]:
     """Mean and width of pulls, whose goals are 0 and 1 within ``goals``.
 
     The mean leaves out pulls beyond 4 widths of the median. Sampling errors are 1 / sqrt(n) and, for the
-    width between percentiles of a normal distribution, 1.18 / sqrt(2 n).
+    width between percentiles of a normal distribution, 1.18 / sqrt(2 n); ``shared`` is the error of the mean
+    that comes from errors which many pulls have in common.
     """
     n = pulls.size
     if n < 8:
@@ -137,6 +140,15 @@ def pull_rows(name: str, sky: str, pulls: NDArray[np.float64], goals: Sequence[f
     kept = pulls[np.abs(pulls - np.median(pulls)) <= 4 * spread]
     error = 1 / np.sqrt(n)
     return [
-        Row(f"{name}, pull mean", sky, float(kept.mean()), error * spread, 0, -goals[0], goals[0], n),
+        Row(
+            f"{name}, pull mean",
+            sky,
+            float(kept.mean()),
+            float(np.hypot(error * spread, shared)),
+            0,
+            -goals[0],
+            goals[0],
+            n,
+        ),
         Row(f"{name}, pull width", sky, spread, 0.83 * error, 1, 1 - goals[1], 1 + goals[1], n),
     ]

@@ -16,6 +16,7 @@ from benchmarks.measures import clouds, solutions, zero_points
 from benchmarks.measures.changes import depth_loss
 from benchmarks.measures.psf import psf_bounds
 from benchmarks.measures.skies import SKIES, Frame
+from benchmarks.measures.stars import flux_rows
 from benchmarks.peers.comparison import beside
 from benchmarks.peers.programs import PsfexModel
 from benchmarks.plots import plot_samples
@@ -195,6 +196,19 @@ def test_pulls_of_normal_numbers_pass_and_of_wide_ones_fail():
     assert [row.passed for row in pull_rows("x", "s", pulls, (0.02, 0.05))] == [True, True]
     assert [row.passed for row in pull_rows("x", "s", 1.2 * pulls + 0.1, (0.02, 0.05))] == [False, False]
     assert pull_rows("x", "s", pulls[:7], (0.02, 0.05)) == []
+
+
+def test_stars_of_one_image_share_the_error_of_its_psf():
+    rng = np.random.default_rng(2)
+    image = np.repeat(np.arange(40), 100)
+    means, errors = [], []
+    for _ in range(50):
+        pulls = 0.6 * rng.standard_normal(40)[image] + 0.8 * rng.standard_normal(image.size)
+        stars = np.column_stack([pulls, np.full((image.size, 2), (200, 0.6)), image])
+        mean = flux_rows("s", stars)[0]
+        means.append(mean.value)
+        errors.append(mean.error)
+    assert np.std(means) == pytest.approx(np.mean(errors), rel=0.3)
 
 
 def test_markdown_has_a_column_for_each_sky_and_marks_missed_goals():

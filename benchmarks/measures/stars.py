@@ -132,25 +132,32 @@ def photometry_rows(one: Calibrated, pairs: TrueStars) -> list[Row]:
     return rows
 
 
-def flux_pulls(one: Calibrated, pairs: TrueStars) -> NDArray[np.float64]:
-    """Pull and ideal S/N [n, 2] of each star."""
+def flux_pulls(one: Calibrated, pairs: TrueStars, epoch: int = 0) -> NDArray[np.float64]:
+    """Of each star [n, 4]: pull, ideal S/N, part of its error that is the PSF's, number of the image."""
     flux, true = np.asarray(pairs.stars["flux"]), light_in_stamp(one) * np.asarray(pairs.truth["flux"])
-    return np.column_stack([(flux - true) / pairs.stars["flux_err"], pairs.truth["snr"]])
+    noise = flux / pairs.stars["snr"] / pairs.stars["flux_err"]
+    image = np.full(flux.size, 100 * one.case.seed + epoch)
+    pull = (flux - true) / pairs.stars["flux_err"]
+    return np.column_stack([pull, pairs.truth["snr"], np.sqrt(np.maximum(1 - noise**2, 0)), image])
 
 
 def flux_rows(sky: str, pulls: NDArray[np.float64]) -> list[Row]:
-    """Pulls of star fluxes by S/N."""
+    """Pulls of star fluxes by S/N; all stars of an image share the error of its PSF."""
     rows = []
     for low, high in ((10, 30), (30, 100), (100, np.inf)):
         chosen = (pulls[:, 1] >= low) & (pulls[:, 1] < high)
         label = f"star flux, S/N {low}-{high}" if np.isfinite(high) else f"star flux, S/N > {low}"
-        rows += pull_rows(label, sky, pulls[chosen, 0], (0.02, 0.05))
+        _, image = np.unique(pulls[chosen, 3], return_inverse=True)
+        together = np.bincount(image, weights=pulls[chosen, 2])
+        shared = float(np.sqrt(np.sum(together**2)) / max(chosen.sum(), 1))
+        rows += pull_rows(label, sky, pulls[chosen, 0], (0.02, 0.05), shared)
     return rows
 
 
 def all_flux_pulls(done: Processed) -> NDArray[np.float64]:
     """The same of all epochs of a sky, one below the other."""
-    return np.concatenate([flux_pulls(one, true_stars(one)) for one in (*done.references, done.science)])
+    images = enumerate((*done.references, done.science))
+    return np.concatenate([flux_pulls(one, true_stars(one), k) for k, one in images])
 
 
 def _bright_rows(one: Calibrated, pairs: TrueStars, bright: NDArray[np.bool_]) -> list[Row]:
