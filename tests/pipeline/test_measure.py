@@ -66,6 +66,15 @@ def test_sources_that_stand_apart_are_sought_once():
     )
 
 
+def test_pixels_that_are_no_number_do_no_harm():
+    field = star_field(TRUTH, n_stars=60, flux=(5000, 2e5), seed=7, margin=10)
+    data = field.exposure.data.copy()
+    data[20], data[:, 30] = np.inf, np.nan
+    measured = measure(replace(field.exposure, data=data), MeasureSettings())
+    assert np.isfinite(measured.background.level).all()
+    assert measured.psf_fit.fwhm == pytest.approx(TRUTH.fwhm, rel=0.2)
+
+
 def test_faint_stars_do_not_raise_the_sky_under_the_others():
     """Most lie below what single pixels show, so that the first sky holds their light."""
     made = simple_quadrant((700, 720), 500, fwhm=3.6, mag_range=(14.0, 21.0), seed=1)

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,14 @@ def test_few_stars_give_nearly_a_moffat_and_fewer_give_none():
     with pytest.raises(UnusableData, match="too few stars for a PSF") as caught:
         fit_psf(exposure, sources, PsfSettings(min_stars=15))
     assert caught.value.numbers["sources"] == len(sources)
+
+
+def test_units_that_are_no_electrons_are_told():
+    """Photon noise, taken from the flux, is far above all of it."""
+    made = star_field(VaryingMoffat(2.2, 3.0, 61), n_stars=40, seed=3, flux=(8000, 1e5), margin=20).exposure
+    small = replace(made, data=made.data * np.float32(1e-6), variance=made.variance * np.float32(1e-12))
+    with pytest.raises(UnusableData, match="is the gain right"):
+        fit_psf(small, detect_sources(small, measure_background(small)))
 
 
 def test_galaxies_cosmic_rays_and_binaries_do_not_count():

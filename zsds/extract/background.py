@@ -112,10 +112,12 @@ def missed_level(exposure: Exposure, left: NDArray[np.float32], noise: SkyNoise)
     noise : SkyNoise
     """
     data, rest, variance = (a[:, ::LEVEL_STEP] for a in (exposure.data, left, noise.variance))
-    bare = (variance > 0) & (np.abs(data - rest) < BARE_SIGMA * noise.sigma)
-    if bare.sum() < LEAST_BARE:
+    usable = variance > 0
+    data, rest = data[usable], rest[usable]
+    bare = rest[np.abs(data - rest) < BARE_SIGMA * noise.sigma]
+    if bare.size < LEAST_BARE:
         return 0.0
-    return float(np.median(rest[bare])) + _skewness(noise.slope, exposure.info.read_noise, noise.sigma)
+    return float(np.median(bare)) + _skewness(noise.slope, exposure.info.read_noise, noise.sigma)
 
 
 def residual_sky(

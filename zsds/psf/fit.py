@@ -24,6 +24,7 @@ from zsds.psf.solver import Prior, SolverSettings, StarPixels, model_stamps, sol
 from zsds.psf.sweep import FittedStars, SweepSettings, fit_all
 
 log = logging.getLogger(__name__)
+LEAST_NOISE = 0.1  # electrons; no detector has less, and photon noise of stars told by such units hides them
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     geometry = image_geometry(exposure.shape)
     fwhm = guess_fwhm(exposure, sources)
     sample = select_stars(exposure, sources, fwhm, geometry, settings.selection)
-    _check_count(sample.index.size, len(sources), settings)
     noise = measure_sky_noise(exposure)
+    _check_count(sample.index.size, len(sources), noise, settings)
     half = int(np.clip(np.ceil(settings.half_size_fwhm * fwhm), 10, 30))
     near, star = _near_stars(sources, sample, half)
     first = _first_model(exposure, sample, noise, fwhm, 2 * half + 1)
@@ -114,7 +115,7 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
         fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
         pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
         used = _keep(pixels.chi, fitted.flux[star], settings)
-        _check_count(int(used.sum()), len(sources), settings)
+        _check_count(int(used.sum()), len(sources), noise, settings)
         model = solve(pixels.take(used), prior, model, order, settings.solver)
         places, flux = [fitted.x, fitted.y], fitted.flux
         sweeps = SweepSettings(max_sweeps=2)
@@ -170,9 +171,14 @@ def first_fwhm(psf: MoffatPsf) -> float:
     return float(2 * np.sqrt(2 ** (1 / psf.beta) - 1) * determinant**-0.25)
 
 
-def _check_count(n: int, n_sources: int, settings: PsfSettings) -> None:
-    if n < settings.min_stars:
-        raise UnusableData("too few stars for a PSF", {"stars": n, "sources": n_sources})
+def _check_count(n: int, n_sources: int, noise: SkyNoise, settings: PsfSettings) -> None:
+    if n >= settings.min_stars:
+        return
+    numbers = {"stars": n, "sources": n_sources}
+    if 0 < noise.sigma < LEAST_NOISE:
+        reason = "too few stars for a PSF: so little noise is not of electrons, is the gain right?"
+        raise UnusableData(reason, {**numbers, "sky_sigma": noise.sigma})
+    raise UnusableData("too few stars for a PSF", numbers)
 
 
 def _order(sample: StarSample, geometry: tuple, settings: PsfSettings) -> int:
