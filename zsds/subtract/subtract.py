@@ -48,7 +48,7 @@ class SubtractSettings:
     min_tile: int = 96  # but never below this, pixels
     kernel_size: int = 64  # least side of the kernels, even, pixels; 1.4 times the PSFs' when that is more
     background_cell: int = 128  # pixels of a cell of the background difference; 0 leaves it alone
-    curvature: float = 0.002  # interpolation error in units of the Laplacian; undersampling comes on top
+    curvature: float = 0.005  # error of interpolation and PSFs, in units of the Laplacian; undersampling adds
     saturated_err: float = 1.0  # error of a saturated pixel of the reference, in units of what it holds
     psf_size: int = 31  # side of the difference PSF's stamps, odd
     edge: int = 4  # pixels next to the image's or the reference's edge that are flagged EDGE
