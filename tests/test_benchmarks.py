@@ -55,6 +55,11 @@ def test_speed_counts_every_part_of_a_quadrant(camera, tmp_path):
     prepared = quadrant.prepare(tmp_path, plan)
     assert quadrant.prepared_before(tmp_path, plan) == prepared
     assert quadrant.prepared_before(tmp_path, replace(plan, n_stars=1)) is None
+    copy = tmp_path / "copy"  # writes nothing into what it was copied from
+    copy.mkdir()
+    (copy / quadrant.MEMO).write_text((tmp_path / quadrant.MEMO).read_text())
+    moved = quadrant.prepared_before(copy, plan)
+    assert all(path.is_relative_to(copy) for path in (moved.archive, *moved.frames))
     result = speed.measure_prepared(prepared, 1, n_packets=20)
     parts = result["steps"]
     assert [part["name"] for part in parts] == [*(part.name for part in PARTS), "everything else"]

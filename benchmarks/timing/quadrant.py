@@ -81,14 +81,16 @@ class Prepared:
 
 
 def prepared_before(folder: Path, plan: QuadrantPlan) -> Prepared | None:
-    """What an earlier run of the same plan left in the folder, if it did."""
+    """What an earlier run of the same plan left in the folder, if it did; a copy of the folder is its own."""
+    folder = folder.absolute()
     if not (folder / MEMO).is_file():
         return None
     memo = json.loads((folder / MEMO).read_text(encoding="utf-8"))
     if memo["plan"] != asdict(plan):
         return None
-    frames = tuple(Path(path) for path in memo["frames"])
-    return Prepared(Path(memo["archive"]), plan, memo["calibration"], memo["reference"], frames)
+    made_in = Path(memo["archive"]).parent
+    frames = tuple(folder / Path(path).relative_to(made_in) for path in memo["frames"])
+    return Prepared(folder / "archive", plan, memo["calibration"], memo["reference"], frames)
 
 
 def few_epochs(settings: Settings, n_epochs: int) -> Settings:
