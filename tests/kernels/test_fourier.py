@@ -25,23 +25,24 @@ def test_spectra_against_numpy():
 
 def test_corners_share_every_pixel():
     tile = np.random.default_rng(2).normal(size=(20, 23)).astype(np.float32)
-    out = np.zeros((11, 13), np.float32)
+    out = np.zeros((14, 17), np.float32)
     for right in (False, True):
         for top in (False, True):
-            add_corner(tile, 4, right, top, out)
-    np.testing.assert_allclose(out, tile[4:15, 4:17], rtol=1e-5)
+            add_corner(tile, 4, right, top, (2, 13, 3, 16), out)
+    np.testing.assert_allclose(out[2:13, 3:16], tile[4:15, 4:17], rtol=1e-5)
+    assert not out[:2].any() and not out[13:].any() and not out[:, :3].any() and not out[:, 16:].any()
 
 
 def test_corner_weight_falls_away_from_the_corner():
     out = np.zeros((10, 20), np.float32)
-    add_corner(np.ones((30, 30), np.float32), 3, True, False, out)
+    add_corner(np.ones((30, 30), np.float32), 3, True, False, (0, 10, 0, 20), out)
     assert out[0, -1] > 0.9 and out[-1, 0] < 0.01
 
 
 def test_shift_variance_of_a_ramp():
     y, x = np.mgrid[:12, :14].astype(np.float32)
     out = np.ones((6, 7), np.float32)
-    shift_variance(np.float32(3) * x - 2 * y, 3, np.float32(0.5), np.float32(0.25), out)
+    shift_variance(np.float32(3) * x - 2 * y, 3, np.float32(0.5), np.float32(0.25), (0, 6, 0, 7), out)
     np.testing.assert_allclose(out, 1 + 9 * 0.5 + 4 * 0.25, rtol=1e-6)
 
 
@@ -61,7 +62,7 @@ def test_score_is_divided_by_its_noise():
     variance, score = np.full((3, 5), 4, np.float32), np.empty((3, 5), np.float32)
     undefined = np.zeros((3, 5), bool)
     undefined[0, 1], variance[2, 2] = True, 0
-    finish_score(tile, 2, np.array([[1, 3], [1, 3]], np.float32), undefined, variance, score)
+    finish_score(tile, 2, np.array([[1, 3], [1, 3]], np.float32), undefined, (0, 3, 0, 5), variance, score)
     assert np.isnan(score[0, 1]) and np.isnan(score[2, 2]) and np.isnan(variance[2, 2])
     assert score[1, 0] == tile[3, 2] / 2
     np.testing.assert_allclose(variance[1], 2 / np.array([1.2, 1.6, 2.0, 2.4, 2.8]), rtol=1e-6)
@@ -86,6 +87,10 @@ def test_level_is_that_of_empty_pixels():
     both = np.ones(values.shape, bool)
     values[150:160, 30:40] += 40
     values[190], both[190] = np.nan, False
-    level, count = clipped_level(values, constant, both, np.float32(0), np.float32(1), 2.0, 2.0)
+    sky = np.float32(0), np.float32(1), 2.0, 2.0
+    whole = (0, 200, 0, 210)
+    level, count = clipped_level(values, constant, both, whole, *sky)
     assert abs(level - 3) < 0.06 and 20000 < count < 21000
-    assert clipped_level(values, constant, ~both, np.float32(0), np.float32(1), 2.0, 2.0) == (2.0, 0)
+    lower = clipped_level(values, constant, both, (110, 130, 20, 50), *sky)[0]
+    assert abs(lower - values[110:130, 20:50].mean()) < 1e-5
+    assert clipped_level(values, constant, ~both, whole, *sky) == (2.0, 0)

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 MIN_SKY = 1000  # pixels that tell how the variance goes with the noise
 SKY_VARIANCE = 0.3  # pixels whose variance is farther from the median, relatively, are not empty sky
-CENTRAL_PERCENT = (15.8655, 50.0, 84.1345)  # median and the points one standard deviation to its sides
+CENTRAL_SHARES = np.array([0.158655, 0.5, 0.841345])  # median, and one standard deviation to its sides
 
 
 def mad_width(values: ArrayLike, centre: float | None = None) -> float:
@@ -32,7 +32,13 @@ def median_and_width(values: ArrayLike) -> tuple[float, float]:
     sample: NDArray[np.float64] = np.asarray(values)
     if sample.size == 0:
         return float("nan"), float("nan")
-    low, middle, high = np.percentile(sample, CENTRAL_PERCENT)
+    ranks = CENTRAL_SHARES * (sample.size - 1)
+    below = ranks.astype(int)
+    above = np.minimum(below + 1, sample.size - 1)
+    ordered = np.partition(sample, sorted({*below.tolist(), *above.tolist(), sample.size - 1}), axis=None)
+    if np.isnan(ordered[-1]):  # NaNs come last
+        return float("nan"), float("nan")
+    low, middle, high = ordered[below] + (ranks - below) * (ordered[above] - ordered[below])
     return float(middle), float(high - low) / 2
 
 

@@ -21,13 +21,14 @@ def add_spectra(a, kernel_a, b, kernel_b, out):
 
 
 @njit(cache=True, nogil=True)
-def add_corner(tile, margin, right, top, out):
-    """Add one corner's share of a tile to ``out``; the four shares of a pixel sum to 1.
+def add_corner(tile, margin, right, top, part, out):
+    """Add one corner's share of a tile to a part of ``out``; the four shares of a pixel sum to 1.
 
-    ``tile`` is ``out`` with ``margin`` more pixels at the lower ends and at least as many at the upper;
+    ``tile`` is that part with ``margin`` more pixels at the lower ends and at least as many at the upper;
     ``right`` and ``top`` say which corner.
     """
-    ny, nx = out.shape
+    row, row_end, col, col_end = part
+    ny, nx = row_end - row, col_end - col
     share = np.empty(nx, np.float32)
     for j in range(nx):
         u = (j + 0.5) / nx
@@ -35,20 +36,37 @@ def add_corner(tile, margin, right, top, out):
     for i in range(ny):
         v = (i + 0.5) / ny
         share_y = np.float32(v if top else 1 - v)
+        line = out[row + i, col:col_end]
+        given = tile[i + margin, margin : margin + nx]
         for j in range(nx):
-            out[i, j] += share_y * share[j] * tile[i + margin, j + margin]
+            line[j] += share_y * share[j] * given[j]
 
 
 @njit(cache=True, nogil=True)
-def shift_variance(tile, margin, var_x, var_y, out):
-    """Add ``var_x (dS/dx)^2 + var_y (dS/dy)^2`` to ``out`` by central differences of ``tile``."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            row = i + margin
-            col = j + margin
-            dx = (tile[row, col + 1] - tile[row, col - 1]) / 2
-            dy = (tile[row + 1, col] - tile[row - 1, col]) / 2
-            out[i, j] += var_x * dx * dx + var_y * dy * dy
+def shift_variance(tile, margin, var_x, var_y, part, out):
+    """Add ``var_x (dS/dx)^2 + var_y (dS/dy)^2`` to a part of ``out`` by central differences of ``tile``."""
+    row, row_end, col, col_end = part
+    nx = col_end - col
+    for i in range(row_end - row):
+        line = out[row + i, col:col_end]
+        here = tile[i + margin, margin - 1 : margin + nx + 1]
+        below = tile[i + margin - 1, margin : margin + nx]
+        above = tile[i + margin + 1, margin : margin + nx]
+        for j in range(nx):
+            dx = (here[j + 2] - here[j]) / 2
+            dy = (above[j] - below[j]) / 2
+            line[j] += var_x * dx * dx + var_y * dy * dy
+
+
+@njit(cache=True, nogil=True)
+def put_variance(tile, margin, part, out):
+    """Put a tile into a part of ``out``, at least 0 everywhere."""
+    row, row_end, col, col_end = part
+    for i in range(row_end - row):
+        line = out[row + i, col:col_end]
+        given = tile[i + margin, margin : margin + col_end - col]
+        for j in range(line.size):
+            line[j] = max(given[j], np.float32(0))
 
 
 @njit(cache=True, nogil=True)
@@ -77,41 +95,46 @@ def add_stamps(image, rows, cols, values, stamp):
 
 
 @njit(cache=True, nogil=True)
-def remove_own_noise(own, margin, variance):
-    """``variance`` less ``own``, which has ``margin`` more pixels at the lower ends; in place.
+def remove_own_noise(own, margin, part, variance):
+    """A part of ``variance`` less ``own``, which has ``margin`` more pixels at the lower ends; in place.
 
     At least a tenth of it stays.
     """
-    for i in range(variance.shape[0]):
-        for j in range(variance.shape[1]):
-            least = np.float32(0.1) * variance[i, j]
-            variance[i, j] = max(variance[i, j] - own[i + margin, j + margin], least)
+    row, row_end, col, col_end = part
+    for i in range(row_end - row):
+        line = variance[row + i, col:col_end]
+        given = own[i + margin, margin : margin + col_end - col]
+        for j in range(line.size):
+            line[j] = max(line[j] - given[j], np.float32(0.1) * line[j])
 
 
-@njit(cache=True, nogil=True)
-def finish_score(tile, margin, norms, undefined, variance, score):
-    """Significance of a point source in every pixel, and its flux error in place of ``variance``.
+@njit(cache=True, nogil=True, error_model="numpy")
+def finish_score(tile, margin, norms, undefined, part, variance, score):
+    """Significance of a point source in every pixel of a part, and its flux error in place of ``variance``.
 
     ``tile`` is the score before it is divided by its noise, with ``margin`` more pixels at the lower ends;
     ``norms`` [2, 2] what a source of flux 1 gives at the corners. NaN where undefined or without variance.
     """
-    ny, nx = score.shape
+    row, row_end, col, col_end = part
+    ny, nx = row_end - row, col_end - col
+    missing = np.float32(np.nan)
+    share = ((np.arange(nx) + 0.5) / nx).astype(np.float32)
     for i in range(ny):
         v = np.float32((i + 0.5) / ny)
         left = norms[0, 0] * (1 - v) + norms[1, 0] * v
-        right = norms[0, 1] * (1 - v) + norms[1, 1] * v
+        step = norms[0, 1] * (1 - v) + norms[1, 1] * v - left
+        blank = undefined[row + i, col:col_end]
+        error = variance[row + i, col:col_end]
+        line = score[row + i, col:col_end]
+        given = tile[i + margin, margin : margin + nx]
         for j in range(nx):
-            if undefined[i, j] or not variance[i, j] > 0:
-                score[i, j] = np.nan
-                variance[i, j] = np.nan
-                continue
-            u = np.float32((j + 0.5) / nx)
-            noise = np.sqrt(variance[i, j])
-            score[i, j] = tile[i + margin, j + margin] / noise
-            variance[i, j] = noise / (left * (1 - u) + right * u)
+            square = missing if blank[j] else error[j]
+            noise = np.sqrt(square if square > 0 else missing)
+            line[j] = given[j] / noise
+            error[j] = noise / (left + step * share[j])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def rescale(score, error, rows, cols, factors):
     """Divide ``score`` and multiply ``error`` by factors, in place.
 
@@ -148,32 +171,37 @@ def join_masks(science, reference, source_bits, known, both, missing_bit, filled
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             bits = science[i, j] | (reference[i, j] & ~source_bits)
-            if not known[i, j]:
-                bits |= missing_bit
-            elif not both[i, j]:
-                bits |= filled_bit
-            out[i, j] = bits
+            more = np.uint32(0) if both[i, j] else filled_bit
+            out[i, j] = bits | (more if known[i, j] else missing_bit)
 
 
-@njit(cache=True, nogil=True)
-def clipped_level(difference, constant, both, steady, noise, level, sigma):
-    """Mean of ``difference`` where ``both`` and ``constant`` is within ``noise`` of ``steady``.
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def clipped_level(difference, constant, both, part, steady, noise, level, sigma):
+    """Mean of a part of ``difference`` where ``both`` and ``constant`` is within ``noise`` of ``steady``.
 
-    Values beyond 4 ``sigma`` of ``level`` are left out, three times over, each time about the new level.
-    (level, pixels used).
+    Values beyond 4 ``sigma`` of ``level`` are left out (nearer, the skewness of photon noise counts), three
+    times over, each time about the new level. (level, pixels used).
     """
+    row, row_end, col, col_end = part
+    none, one = np.float32(0), np.float32(1)
+    reach = np.float32(4 * sigma)
     count = 0
     for _ in range(3):
-        total = 0.0
-        count = 0
-        for i in range(difference.shape[0]):
-            for j in range(difference.shape[1]):
-                if both[i, j] and abs(constant[i, j] - steady) <= noise:
-                    value = difference[i, j]
-                    if abs(value - level) <= 4 * sigma:  # nearer, the skewness of photon noise counts
-                        total += value
-                        count += 1
+        middle = np.float32(level)
+        total, count = 0.0, 0
+        for i in range(row, row_end):
+            data, sky, known = difference[i, col:col_end], constant[i, col:col_end], both[i, col:col_end]
+            line, used = none, none
+            for j in range(data.size):
+                above = data[j] - middle
+                share = one if abs(above) <= reach else none
+                share = share if abs(sky[j] - steady) <= noise else none
+                share = share if known[j] else none
+                line += above if share > none else none
+                used += share
+            total += line
+            count += int(used)
         if count == 0:
             return level, count
-        level = total / count
+        level = middle + total / count
     return level, count

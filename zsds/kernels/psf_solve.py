@@ -21,6 +21,16 @@ def _weights(t, weights):
 
 
 @njit(cache=True, nogil=True)
+def sum_terms(values, coefficients, knots):
+    """Fill knots [K, K] with the sum of ``values[t] * coefficients[t]``."""
+    knots[:] = 0
+    for t in range(values.size):
+        for k in range(knots.shape[0]):
+            for j in range(knots.shape[1]):
+                knots[k, j] += values[t] * coefficients[t, k, j]
+
+
+@njit(cache=True, nogil=True)
 def spline_stamp(knots, oversampling, dx, dy, stamp):
     """Fill stamp [k, k] with the PSF of one knot grid [K, K], the star at (dx, dy) from the middle pixel."""
     size = stamp.shape[0]

@@ -250,27 +250,26 @@ def add_curvature_variance(data, variance, factor, out):
     What interpolation may have got wrong: it fails where the image bends most.
     """
     ny, nx = data.shape
-    lines = np.zeros((3, nx), np.float32)
+    lines = np.zeros((3, nx + 2), np.float32)  # with a pixel beyond each end
+    largest = np.empty(nx + 2, np.float32)
     for row in range(-1, ny):
         fresh = lines[(row + 1) % 3]
         if row + 1 < ny:
             i = row + 1
-            below = max(i - 1, 0)
-            above = min(i + 1, ny - 1)
-            for j in range(nx):
-                left = max(j - 1, 0)
-                right = min(j + 1, nx - 1)
-                fresh[j] = abs(
-                    4 * data[i, j] - data[below, j] - data[above, j] - data[i, left] - data[i, right]
-                )
+            below = data[max(i - 1, 0)]
+            here = data[i]
+            above = data[min(i + 1, ny - 1)]
+            for j in range(1, nx - 1):
+                fresh[j + 1] = abs(4 * here[j] - below[j] - above[j] - here[j - 1] - here[j + 1])
+            for j in (0, nx - 1):
+                beside = here[max(j - 1, 0)] + here[min(j + 1, nx - 1)]
+                fresh[j + 1] = abs(4 * here[j] - below[j] - above[j] - beside)
         else:
             fresh[:] = 0
         if row < 0:
             continue
+        for j in range(nx + 2):
+            largest[j] = max(lines[0, j], lines[1, j], lines[2, j])
         for j in range(nx):
-            largest = np.float32(0)
-            for line in range(3):
-                for k in range(max(j - 1, 0), min(j + 2, nx)):
-                    largest = max(largest, lines[line, k])
-            error = factor * largest
+            error = factor * max(largest[j], largest[j + 1], largest[j + 2])
             out[row, j] = variance[row, j] + error * error

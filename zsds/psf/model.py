@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import spline_filter
 
 from zsds.core.psf import PsfModel
-from zsds.kernels.psf_solve import spline_stamp
+from zsds.kernels.psf_solve import spline_stamp, sum_terms
 
 
 def n_terms(order: int) -> int:
@@ -60,8 +60,12 @@ class PolynomialPsf:
     def knots(self, x: float, y: float) -> NDArray[np.float64]:
         """Spline knots [K, K] at an image position."""
         x0, y0, x_scale, y_scale = self.geometry
-        values = terms((x - x0) / x_scale, (y - y0) / y_scale, self.order)[0]
-        return np.tensordot(values, self.coefficients, axes=1)
+        u = min(max((x - x0) / x_scale, -1.0), 1.0)
+        v = min(max((y - y0) / y_scale, -1.0), 1.0)
+        values = np.array([u ** (n - k) * v**k for n in range(self.order + 1) for k in range(n + 1)])
+        knots = np.empty(self.coefficients.shape[1:])
+        sum_terms(values, self.coefficients, knots)
+        return knots
 
     def at(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
         """Stamp [size, size] at (x, y), the star (dx, dy) pixels from the centre of its middle pixel."""
@@ -257,5 +261,6 @@ def _cell(nodes: NDArray[np.float64], position: float) -> tuple[int, float]:
     """Index of the node below a position, and the share of the way to the next; clipped to the grid."""
     if nodes.size == 1:
         return 0, 0.0
-    i = int(np.clip(np.searchsorted(nodes, position) - 1, 0, nodes.size - 2))
-    return i, float(np.clip((position - nodes[i]) / (nodes[i + 1] - nodes[i]), 0, 1))
+    i = min(max(int(np.searchsorted(nodes, position)) - 1, 0), nodes.size - 2)
+    low, high = float(nodes[i]), float(nodes[i + 1])
+    return i, min(max((position - low) / (high - low), 0.0), 1.0)

@@ -5,7 +5,8 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from zsds.core.exposure import Exposure
-from zsds.core.flags import is_defect
+from zsds.core.flags import DEFECTS, is_defect
+from zsds.kernels.coverage import mark_clean
 
 
 def choose_stars(
@@ -72,8 +73,6 @@ def _peaks(exposure: Exposure, cell: int) -> tuple[NDArray[np.int64], NDArray[np
 
 def _clean(exposure: Exposure, x: NDArray, y: NDArray, reach: int = 5) -> NDArray[np.bool_]:
     """True where no pixel within ``reach`` has a defect."""
-    step = np.arange(-reach, reach + 1)
-    rows, cols = y[:, None, None] + step[:, None], x[:, None, None] + step
-    bad = is_defect(exposure.mask[rows, cols]) | ~np.isfinite(exposure.data[rows, cols])
-    clean: NDArray[np.bool_] = ~bad.any(axis=(1, 2))
+    clean = np.empty(x.size, bool)
+    mark_clean(exposure.data, exposure.mask, np.uint32(DEFECTS), x, y, reach, clean)
     return clean

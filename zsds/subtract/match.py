@@ -16,7 +16,6 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
 from zsds.core.robust import central_width
-from zsds.reference.psf import phase_ramp
 from zsds.subtract.choice import choose_stars
 from zsds.subtract.zogy import centred
 
@@ -211,112 +210,136 @@ def _shape(science: Exposure, reference: Exposure) -> _Shape:
 def _fit_all(
     science: Exposure,
     reference: Exposure,
-    x: NDArray,
-    y: NDArray,
+    x: NDArray[np.int64],
+    y: NDArray[np.int64],
     expected: float | None,
     settings: MatchSettings,
 ) -> _Fits:
     """Fit every star; those too faint, of another flux altogether or shifted too far are left out."""
-    rows: list[tuple[float, ...]] = []
-    shape = _shape(science, reference)
-    missing = 0
-    for j, i in zip(x.tolist(), y.tolist(), strict=True):
-        row = _fit_star(science, reference, j, i, shape, settings)
-        if row is None:
-            continue
-        ratio, shift = row[0], float(np.hypot(row[2], row[3]))
-        if ratio > 0 and (expected is None or 0.2 < ratio / expected < 5) and shift < settings.max_shift:
-            rows.append((j, i, *row))
-        else:
-            missing += 1
-    if missing > max(FEW_STARS, 2 * len(rows)):
-        numbers = {"bright_stars": missing + len(rows), "matching": len(rows)}
-        raise UnusableData("stars of the reference are not where the science image has them", numbers)
-    table = np.array(rows, float).reshape(-1, 7)
-    return _Fits(*table.T)
-
-
-def _fit_star(
-    science: Exposure, reference: Exposure, x: int, y: int, shape: _Shape, settings: MatchSettings
-) -> tuple[float, float, float, float, float] | None:
-    """(ratio, its error, dx, dy, their error) of one star, or None where it says too little.
-
-    The ratio is 0 where the science image has nothing like the star of the reference.
-    """
-    if science.psf is None or reference.psf is None:
-        raise ValueError("science and reference need a PSF")
+    if x.size == 0:
+        return _Fits(*np.zeros((7, 0)))
     half = _half_size(science, reference)
     reach = settings.radius + 1 + half
-    cut = (slice(y - reach, y + reach + 1), slice(x - reach, x + reach + 1))
     size = 2 * reach + 1
     length = next_fast_len(size, real=True)
-    psf_n, psf_r = (rfft2(centred(psf.at(x, y), length)) for psf in (science.psf, reference.psf))
-    square = (length, length)
+    psf_n, psf_r = (_psf_spectra(exposure, x, y, length) for exposure in (science, reference))
     spectra = [
-        rfft2(np.where(is_defect(e.mask[cut]) | ~np.isfinite(e.data[cut]), 0, e.data[cut]), square) * other
-        for e, other in ((science, psf_r), (reference, psf_n))
+        rfft2(_cuts(exposure, x, y, reach), (length, length)) * other
+        for exposure, other in ((science, psf_r), (reference, psf_n))
     ]
     core = slice(half + 1, size - half - 1)
-    a, b = (irfft2(spectrum, square)[core, core] for spectrum in spectra)
-    ratio, dx, dy = _solve(a, spectra[1], core, (0.0, 0.0))
-    if 0.03 < np.hypot(dx, dy) < settings.max_shift:
-        ratio, dx, dy = _solve(a, spectra[1], core, (dx, dy))
-    errors = _star_errors((science, reference), cut, (a, b), shape)
-    if 1 / errors[1][0] < settings.min_snr:
-        return None
-    if not ratio > 0:
-        return 0.0, 0.0, 0.0, 0.0, 0.0
-    relative, shift = (float(np.hypot(*pair)) for pair in zip(*errors, strict=True))
-    if 1 / relative < settings.min_snr and np.hypot(dx, dy) < settings.max_shift:
-        return None
-    return ratio, ratio * relative, dx, dy, shift
+    a, b = (_inverse(spectrum, length, core) for spectrum in spectra)
+    found = _solve(a, spectra[1], core, np.zeros((2, x.size)))
+    near = np.hypot(*found[1:]) < settings.max_shift
+    again = near & (np.hypot(*found[1:]) > 0.03)
+    if again.any():
+        found[:, again] = _solve(a[again], spectra[1][again], core, found[1:, again])
+        near = np.hypot(*found[1:]) < settings.max_shift
+    errors = _star_errors((science, reference), (x, y), reach, (a, b), _shape(science, reference))
+    relative, shift_err = np.hypot(errors[0], errors[1])
+    ratio = found[0]
+    bright = ~(1 / errors[1][0] < settings.min_snr)
+    faint_there = (ratio > 0) & (1 / relative < settings.min_snr) & near
+    told = bright & ~faint_there
+    good = told & (ratio > 0) & near
+    if expected is not None:
+        good &= (ratio > 0.2 * expected) & (ratio < 5 * expected)
+    missing, matching = int((told & ~good).sum()), int(good.sum())
+    if missing > max(FEW_STARS, 2 * matching):
+        numbers = {"bright_stars": missing + matching, "matching": matching}
+        raise UnusableData("stars of the reference are not where the science image has them", numbers)
+    table = np.array([x, y, ratio, relative, found[1], found[2], shift_err])[:, good]
+    table[3] *= table[2]
+    return _Fits(*table)
+
+
+def _psf_spectra(
+    exposure: Exposure, x: NDArray[np.int64], y: NDArray[np.int64], length: int
+) -> NDArray[np.complex64]:
+    """Spectrum of the PSF at every star, [n, length, length // 2 + 1]."""
+    if exposure.psf is None:
+        raise ValueError("science and reference need a PSF")
+    stamps = [centred(exposure.psf.at(i, j), length) for i, j in zip(x.tolist(), y.tolist(), strict=True)]
+    spectra: NDArray[np.complex64] = rfft2(np.array(stamps))
+    return spectra
+
+
+def _cuts(exposure: Exposure, x: NDArray[np.int64], y: NDArray[np.int64], reach: int) -> NDArray[np.float32]:
+    """Squares of the data around the stars, zero where nothing is known."""
+    around = _around(x, y, reach)
+    data = exposure.data[around]
+    known = ~is_defect(exposure.mask[around]) & np.isfinite(data)
+    return np.where(known, data, np.float32(0))
+
+
+def _around(
+    x: NDArray[np.int64], y: NDArray[np.int64], reach: int, step: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Index of the squares that reach so far from the stars, [n, size, size]."""
+    offset = np.arange(-reach, reach + 1, step)
+    return y[:, None, None] + offset[:, None], x[:, None, None] + offset
+
+
+def _inverse(spectra: NDArray[np.complexfloating], length: int, core: slice) -> NDArray[np.float32]:
+    planes: NDArray[np.float32] = irfft2(spectra, (length, length))[:, core, core]
+    return planes
 
 
 def _solve(
-    a: NDArray, spectrum: NDArray, core: slice, shift: tuple[float, float]
-) -> tuple[float, float, float]:
+    a: NDArray[np.float32], spectra: NDArray[np.complex64], core: slice, shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Least squares for a = ratio b(x + d) + constant about a first shift; b comes as its spectrum.
 
-    Derivatives are exact (i k times the spectrum), so the answer is right to second order in what is left.
+    (ratio, d_x, d_y) of every star, zeros where the ratio is not positive. Derivatives are exact (i k times
+    the spectrum), so the answer is right to second order in what is left.
     """
-    size = spectrum.shape[0]
-    spectrum = spectrum * phase_ramp(size, *shift)
-    wave_y, wave_x = 2j * np.pi * np.fft.fftfreq(size)[:, None], 2j * np.pi * np.fft.rfftfreq(size)[None, :]
-    planes = [irfft2(spectrum * f, (size, size))[core, core] for f in (1, wave_x, wave_y)]
-    radius = a.shape[0] // 2
-    use = np.hypot(*np.indices(a.shape) - radius) <= radius
-    design = np.stack([*(plane[use] for plane in planes), np.ones(use.sum())], axis=1).astype(float)
-    solution = np.linalg.lstsq(design.T @ design, design.T @ a[use].astype(float), rcond=None)[0]
-    ratio = float(solution[0])
-    if not ratio > 0:
-        return 0.0, 0.0, 0.0
-    return ratio, shift[0] + float(solution[1]) / ratio, shift[1] + float(solution[2]) / ratio
+    n, length, _ = spectra.shape
+    lines = np.fft.fftfreq(length)[:, None], np.fft.rfftfreq(length)[None, :]
+    waves = [(2j * np.pi * line).astype(np.complex64) for line in lines]
+    ramps = [
+        np.exp(wave * d[:, None, None].astype(np.float32)) for wave, d in zip(waves, shift[::-1], strict=True)
+    ]
+    spectra = spectra * ramps[0] * ramps[1]
+    radius = a.shape[1] // 2
+    use = np.hypot(*np.indices(a.shape[1:]) - radius) <= radius
+    planes = [
+        _inverse(spectrum, length, core)[:, use]
+        for spectrum in (spectra, spectra * waves[1], spectra * waves[0])
+    ]
+    design = np.stack([*planes, np.ones_like(planes[0])], axis=1).astype(float)
+    vector = design @ a[:, use, None].astype(float)
+    inverse = np.linalg.pinv(design @ design.swapaxes(1, 2), hermitian=True)
+    ratio, *moved = (inverse @ vector)[:, :3, 0].T
+    there = ratio > 0
+    return np.where(there, [ratio, *(shift + np.array(moved) / np.where(there, ratio, 1))], 0)
 
 
 def _star_errors(
     exposures: tuple[Exposure, Exposure],
-    cut: tuple[slice, slice],
+    places: tuple[NDArray[np.int64], NDArray[np.int64]],
+    reach: int,
     images: tuple[NDArray, NDArray],
     shape: _Shape,
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Relative error of a star's flux and error of its place, pixels, in each image, from the photon noise.
+) -> NDArray[np.float64]:
+    """Relative errors of the stars' fluxes and errors of their places, pixels, in each image: [2, 2, n].
 
-    For a star of PSF P and flux F on noise s per pixel: s / (F sqrt(sum P^2)) and s / (F sqrt(sum P_x^2));
-    the variance s^2 is the mean of the sky's and the peak's. Infinite where there is no star.
+    From the photon noise. For a star of PSF P and flux F on noise s per pixel: s / (F sqrt(sum P^2)) and
+    s / (F sqrt(sum P_x^2)); the variance s^2 is the mean of the sky's and the peak's. Infinite where there
+    is no star.
     """
-    found = []
-    middle = images[0].shape[0] // 2
-    for exposure, image, area, slope in zip(exposures, images, shape.area, shape.slope, strict=True):
-        flux = float(image[middle - 1 : middle + 2, middle - 1 : middle + 2].max()) / shape.peak
-        local = exposure.variance[cut]
-        sky, centre = float(np.median(local[::3, ::3])), local.shape[0] // 2
-        peak = float(np.max(local[centre - 1 : centre + 2, centre - 1 : centre + 2]))
-        if not (flux > 0 and sky > 0):
-            found.append((np.inf, np.inf))
-            continue
-        noise = np.sqrt((sky + peak) / 2) / flux
-        found.append((float(noise * np.sqrt(area)), float(noise * np.sqrt(slope))))
-    return found[0], found[1]
+    errors = np.full((2, 2, places[0].size), np.inf)
+    middle = images[0].shape[1] // 2
+    peak_of = slice(middle - 1, middle + 2)
+    for error, exposure, image, area, slope in zip(
+        errors, exposures, images, shape.area, shape.slope, strict=True
+    ):
+        flux = image[:, peak_of, peak_of].max(axis=(1, 2)).astype(float) / shape.peak
+        sky = np.median(exposure.variance[_around(*places, reach, 3)], axis=(1, 2)).astype(float)
+        peak = exposure.variance[_around(*places, 1)].max(axis=(1, 2)).astype(float)
+        there = (flux > 0) & (sky > 0)
+        noise = np.sqrt((sky[there] + peak[there]) / 2) / flux[there]
+        error[:, there] = noise * np.sqrt(area), noise * np.sqrt(slope)
+    return errors
 
 
 def _robust_surface(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
-from scipy.ndimage import binary_dilation, uniform_filter
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
 from zsds.core.robust import median_and_width
+from zsds.kernels.coverage import box_mean, hide_changes, keep_known, mark_both, mark_known, mark_undefined
 from zsds.kernels.fourier import clipped_level
 from zsds.kernels.resample import add_curvature_variance
 from zsds.subtract.tiles import Planes
@@ -44,25 +44,18 @@ class Coverage:
 
 def find_coverage(science: Exposure, reference: Exposure) -> Coverage:
     """Pixels that can be compared."""
-    known_n = (science.mask & np.uint32(UNMEASURED)) == 0
-    known_n &= np.isfinite(science.data) & np.isfinite(science.variance) & (science.variance > 0)
-    known_r = (reference.mask & np.uint32(UNKNOWN)) == 0
-    known_r &= np.isfinite(reference.data) & np.isfinite(reference.variance)
-    both = known_n & known_r & ((reference.mask & np.uint32(DISTRUSTED)) == 0)
+    known_n, known_r, both = (np.empty(science.shape, bool) for _ in range(3))
+    mark_known(science.data, science.variance, science.mask, np.uint32(UNMEASURED), np.float32(0), known_n)
+    anything = np.float32(-np.inf)
+    mark_known(reference.data, reference.variance, reference.mask, np.uint32(UNKNOWN), anything, known_r)
+    mark_both(known_n, known_r, reference.mask, np.uint32(DISTRUSTED), both)
     return Coverage(known_n, known_r, both)
 
 
 def find_undefined(coverage: Coverage) -> NDArray[np.bool_]:
     """No reference, or the pixel and all four that are two away are filled: nothing to say there."""
-    filled = ~coverage.both
-    wide = filled.copy()
-    for axis in (0, 1):
-        for shift in (-2, 2):
-            moved = np.roll(filled, shift, axis)
-            edge = (slice(None),) * axis + (slice(0, 2) if shift > 0 else slice(-2, None),)
-            moved[edge] = True
-            wide &= moved
-    undefined: NDArray[np.bool_] = wide | ~coverage.reference
+    undefined = np.empty_like(coverage.both)
+    mark_undefined(coverage.both, coverage.reference, undefined)
     return undefined
 
 
@@ -92,8 +85,8 @@ def sky_level(
     edges = [np.round(np.linspace(0, n, max(1, round(n / cell)) + 1)).astype(int) for n in difference.shape]
     levels = np.full((edges[0].size - 1, edges[1].size - 1), np.nan)
     for i, j in np.ndindex(*levels.shape):
-        part = (slice(*edges[0][i : i + 2]), slice(*edges[1][j : j + 2]))
-        levels[i, j] = _level(difference[part], constant[part], both[part], noise)
+        part = (*edges[0][i : i + 2].tolist(), *edges[1][j : j + 2].tolist())
+        levels[i, j] = _level(difference, constant, both, part, noise)
     if not np.isfinite(levels).any():
         return None
     levels[~np.isfinite(levels)] = np.nanmedian(levels)
@@ -110,44 +103,39 @@ def away_from_changes(
     Wings of new sources are too faint to be clipped, and would raise the sky: a change is where the mean of
     about as many pixels as a PSF's core departs from zero by `CHANGE_SIGMA`, by its own scatter nearby.
     """
-    smooth = uniform_filter(np.where(both, difference, np.float32(0)), max(1, round(fwhm)))
+    smooth = np.empty_like(difference)
+    box_mean(difference, both, max(1, round(fwhm)), smooth)
     count = [max(1, round(n / CHANGE_CELL)) for n in smooth.shape]
     edges = [np.round(np.linspace(0, n, c + 1)).astype(int) for n, c in zip(smooth.shape, count, strict=True)]
     away = both.copy()
     for i, j in np.ndindex(*count):
         part = (slice(*edges[0][i : i + 2]), slice(*edges[1][j : j + 2]))
         middle, width = median_and_width(smooth[part][::3, ::3][both[part][::3, ::3]])
-        changed = np.abs(smooth[part] - np.float32(middle)) > CHANGE_SIGMA * width
-        away[part] &= ~_grown(changed)
+        hide_changes(smooth[part], np.float32(middle), np.float32(CHANGE_SIGMA * width), BLOCK, away[part])
     return away
 
 
-def _grown(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """True in all blocks of `BLOCK` pixels that hold one, or touch such a block."""
-    shape = [-(-n // BLOCK) for n in pixels.shape]
-    padded = np.zeros([n * BLOCK for n in shape], bool)
-    padded[: pixels.shape[0], : pixels.shape[1]] = pixels
-    blocks = binary_dilation(
-        padded.reshape(shape[0], BLOCK, shape[1], BLOCK).any(axis=(1, 3)), np.ones((3, 3), bool)
-    )
-    grown: NDArray[np.bool_] = blocks.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
-    return grown[: pixels.shape[0], : pixels.shape[1]]
-
-
-def _level(difference: NDArray, constant: NDArray, both: NDArray[np.bool_], noise: float) -> float:
+def _level(
+    difference: NDArray,
+    constant: NDArray,
+    both: NDArray[np.bool_],
+    part: tuple[int, int, int, int],
+    noise: float,
+) -> float:
     """Level of one cell: from a sparse clipped median to the mean of all its empty pixels; NaN if too few."""
-    step = max(1, min(difference.shape) // 30)
-    good = both[::step, ::step]
+    step = max(1, min(part[1] - part[0], part[3] - part[2]) // 30)
+    few = np.s_[part[0] : part[1] : step, part[2] : part[3] : step]
+    good = both[few]
     if good.sum() < 100:
         return float("nan")
-    sparse, steady = difference[::step, ::step][good], constant[::step, ::step][good]
+    sparse, steady = difference[few][good], constant[few][good]
     middle = float(np.median(steady))
     bare = np.abs(steady - middle) <= noise
     if bare.sum() < 50:
         return float(np.median(sparse))
     level, width = median_and_width(sparse[bare])
     limit, sigma = np.float32(noise), width + 1e-30
-    found, count = clipped_level(difference, constant, both, np.float32(middle), limit, level, sigma)
+    found, count = clipped_level(difference, constant, both, part, np.float32(middle), limit, level, sigma)
     return float(found) if count else float(level)
 
 
@@ -164,39 +152,32 @@ def _spline_shares(edges: NDArray[np.int64]) -> NDArray[np.float32]:
 def make_planes(
     science: Exposure, reference: Exposure, coverage: Coverage, background: NDArray | None, curvature: float
 ) -> Planes:
-    """Arrays ready for the transforms: background removed, unknown pixels zero, interpolation noise added.
-
-    ``background`` is used up.
-    """
+    """Arrays ready for the transforms: background removed, unknown pixels zero, interpolation noise added."""
     known = coverage.reference
-    usable = coverage.science & known
-    if background is None:
-        data = _zeroed(science.data, usable)
-    else:
-        data = np.subtract(science.data, background, out=background)
-        data[~usable] = 0
-    reference_data = _zeroed(reference.data, known)
-    reference_variance = np.empty_like(reference_data)
-    variance = _zeroed(reference.variance, known)
-    add_curvature_variance(reference_data, variance, np.float32(curvature), reference_variance)
+    nothing = np.zeros((1, 1), np.float32)
+    less = nothing if background is None else background
+    data = _known(science.data, less, coverage.science & known)
+    reference_data = _known(reference.data, nothing, known)
+    variance = _known(reference.variance, nothing, known)
+    add_curvature_variance(reference_data, variance, np.float32(curvature), variance)
     if not known.all():
-        reference_variance[~known] = 0
+        variance[~known] = 0
     return Planes(
         data,
         reference_data,
-        _zeroed(science.variance, coverage.science),
-        reference_variance,
+        _known(science.variance, nothing, coverage.science),
+        variance,
         coverage.both | ~known,
     )
 
 
-def _zeroed(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The array itself where all is known, else a copy with zeros where it is not."""
-    if known.all():
-        return values
-    copy = values.copy()
-    copy[~known] = 0
-    return copy
+def _known(
+    values: NDArray[np.float32], less: NDArray[np.float32], known: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """The values less a level where known, zero elsewhere."""
+    out = np.empty_like(values)
+    keep_known(values, less, known, out)
+    return out
 
 
 def _window(centre: float, reach: float, n: int) -> slice:

@@ -16,6 +16,7 @@ from zsds.core.exposure import Exposure
 from zsds.core.flags import SOURCES, Mask
 from zsds.core.psf import PsfModel, effective_fwhm
 from zsds.core.robust import mad_width, median_and_width, variance_per_noise
+from zsds.kernels.coverage import find_bits, loud_blocks, mark_edges
 from zsds.kernels.fourier import add_stamps, join_masks, rescale
 from zsds.psf.model import GridPsf, model_knots
 from zsds.subtract.match import Match, MatchSettings, match_stars
@@ -143,7 +144,7 @@ def _add_clipped_light(
 
     It is far above all other variances, out of the range of their transforms, so it is added pixel by pixel.
     """
-    rows, cols = np.nonzero((reference.mask & np.uint32(DISTRUSTED)) != 0)
+    rows, cols = find_bits(reference.mask, np.uint32(DISTRUSTED))
     lost = (relative * np.nan_to_num(reference.data[rows, cols])) ** 2
     nodes = np.stack(
         [abs(np.subtract.outer(p, n)).argmin(1) for p, n in zip((cols, rows), layout.nodes, strict=True)]
@@ -289,7 +290,6 @@ def _assemble(
 
 def _joined_mask(science: Exposure, reference: Exposure, coverage: Coverage, edge: int) -> NDArray[np.uint32]:
     mask = np.empty_like(science.mask)
-    missing = ~coverage.reference
     join_masks(
         science.mask,
         reference.mask,
@@ -307,8 +307,7 @@ def _joined_mask(science: Exposure, reference: Exposure, coverage: Coverage, edg
     mask[-edge:] |= bit
     mask[:, :edge] |= bit
     mask[:, -edge:] |= bit
-    if missing.any():
-        mask[binary_dilation(missing, iterations=edge)] |= bit
+    mark_edges(coverage.reference, edge, bit, mask)
     return mask
 
 
@@ -344,11 +343,8 @@ def measure_widths(score: NDArray, error: NDArray, both: NDArray[np.bool_], cell
 def _quiet(score: NDArray, error: NDArray, both: NDArray[np.bool_]) -> tuple[NDArray, NDArray[np.bool_]]:
     """Every third pixel of the score, and whether it is empty sky: no source, constant or new, nearby."""
     block = 9
-    ny, nx = (n // block for n in score.shape)
-    whole = (slice(0, ny * block), slice(0, nx * block))
-    blocks = np.abs(score[whole]).reshape(ny, block, nx, block)
-    loud = ~(np.fmax.reduce(np.fmax.reduce(blocks, axis=3, initial=0), axis=1, initial=0) < 5)
-    loud = binary_dilation(loud)
+    whole = tuple(slice(0, n - n % block) for n in score.shape)
+    loud = binary_dilation(loud_blocks(score, block, np.float32(5)))
     sparse = score[whole][::3, ::3]
     known = both[whole][::3, ::3] & np.isfinite(sparse) & ~np.kron(loud, np.ones((3, 3), bool))
     if not known.any():
@@ -368,6 +364,7 @@ class _Levelled:
     psf: PsfModel
     xs: NDArray[np.float64]
     ys: NDArray[np.float64]
+    known: dict[tuple[float, float], NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -375,20 +372,24 @@ class _Levelled:
         return self.psf.size
 
     def at(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
-        """Stamp for a node at (x, y)."""
-        stamp = self.psf.at(x, y, dx, dy).astype(np.float64)
-        for nodes, here, place in (
-            (self.xs, x, lambda node: (node, y)),
-            (self.ys, y, lambda node: (x, node)),
-        ):
-            if nodes.size < 3:
+        """Stamp for the node at (x, y)."""
+        if (dx, dy) not in self.known:
+            self.known[dx, dy] = self._everywhere(dx, dy)
+        stamp: NDArray[np.float32] = self.known[dx, dy][
+            np.abs(self.ys - y).argmin(), np.abs(self.xs - x).argmin()
+        ]
+        return stamp
+
+    def _everywhere(self, dx: float, dy: float) -> NDArray[np.float32]:
+        """Stamps at all nodes, [ny, nx, size, size]."""
+        stamps = np.array([[self.psf.at(x, y, dx, dy) for x in self.xs.tolist()] for y in self.ys.tolist()])
+        levelled = stamps.astype(np.float64)
+        for axis, n in enumerate(stamps.shape[:2]):
+            if n < 3:
                 continue
-            middle = int(np.clip(np.abs(nodes - here).argmin(), 1, nodes.size - 2))
-            low, centre, high = (
-                self.psf.at(*place(node), dx, dy) for node in nodes[middle - 1 : middle + 2].tolist()
-            )
-            stamp -= (low - 2 * centre + high) / 12
-        return stamp.astype(np.float32)
+            bend = np.diff(stamps.astype(np.float64), 2, axis=axis) / 12
+            levelled -= np.take(bend, np.clip(np.arange(n), 1, n - 2) - 1, axis=axis)
+        return levelled.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -396,13 +397,13 @@ class _Smoothed:
     """A PSF as the difference shows it, at one node: convolved with the science image's kernel."""
 
     psf: PsfModel
-    kernel: NDArray[np.float32]
+    spectrum: NDArray[np.complex64]
     size: int
 
     def at(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
         """Stamp of a source at any sub-pixel place."""
-        length, half = self.kernel.shape[0], self.size // 2
-        spectrum = rfft2(self.kernel) * rfft2(centred(self.psf.at(x, y, dx, dy), length))
+        length, half = self.spectrum.shape[0], self.size // 2
+        spectrum = self.spectrum * rfft2(centred(self.psf.at(x, y, dx, dy), length))
         middle = slice(length // 2 - half, length // 2 + half + 1)
         stamp: NDArray[np.float32] = irfft2(spectrum, (length, length))[middle, middle]
         return stamp
@@ -422,7 +423,7 @@ def _difference_psf(
     levelled = _Levelled(science, xs, ys)
     knots = [
         [
-            model_knots(_Smoothed(levelled, kernels_at(x, y).science, size), x, y, oversampling)
+            model_knots(_Smoothed(levelled, rfft2(kernels_at(x, y).science), size), x, y, oversampling)
             for x in xs.tolist()
         ]
         for y in ys.tolist()

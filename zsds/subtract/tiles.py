@@ -18,6 +18,7 @@ from zsds.kernels.fourier import (
     add_spectra,
     fill_bad,
     finish_score,
+    put_variance,
     remove_own_noise,
     shift_variance,
     subtract_spectra,
@@ -77,10 +78,10 @@ class Tile:
         out[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = image[rows, cols]
         return out
 
-    def inner(self, square: NDArray, margin: int) -> NDArray:
-        """The tile alone, out of a square with ``margin`` pixels before it."""
-        height, width = self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
-        return square[margin : margin + height, margin : margin + width]
+    @property
+    def part(self) -> tuple[int, int, int, int]:
+        """First row, row after the last, first and after the last column."""
+        return self.rows.start, self.rows.stop, self.cols.start, self.cols.stop
 
 
 def make_layout(shape: tuple[int, int], tile_size: int, kernel_size: int) -> Layout:
@@ -225,15 +226,13 @@ def _subtract_tile(
         fill_bad(science, variance, measured, model, scaled, centre)
     science_hat = rfft2(science)
     spectrum = np.empty_like(science_hat)
-    difference = out.difference[tile.rows, tile.cols]
     for k, corner in enumerate(corners):
         subtract_spectra(science_hat, corner.science, reference_hat, corner.reference, spectrum)
-        add_corner(irfft2(spectrum, square), start, k % 2 == 1, k >= 2, difference)
+        add_corner(irfft2(spectrum, square), start, k % 2 == 1, k >= 2, tile.part, out.difference)
     _carry_variances(tile, (variance, reference_variance), middle, out)
     np.multiply(reference_hat, kernel_spectrum(middle.score_reference, length), out=spectrum)
-    score_variance = out.flux_err[tile.rows, tile.cols]
     var_x, var_y = (np.float32(rms**2) for rms in shift_rms)
-    shift_variance(irfft2(spectrum, square), start, var_x, var_y, score_variance)
+    shift_variance(irfft2(spectrum, square), start, var_x, var_y, tile.part, out.flux_err)
 
 
 def _carry_variances(tile: Tile, variances: tuple[NDArray, NDArray], middle: Kernels, out: Products) -> None:
@@ -248,8 +247,7 @@ def _carry_variances(tile: Tile, variances: tuple[NDArray, NDArray], middle: Ker
     ):
         squares = [kernel_spectrum(kernel**2, length) for kernel in kernels]
         add_spectra(hats[0], squares[0], hats[1], squares[1], spectrum)
-        found = tile.inner(irfft2(spectrum, (length, length)), start)
-        np.maximum(found, 0, out=target[tile.rows, tile.cols])
+        put_variance(irfft2(spectrum, (length, length)), start, tile.part, target)
 
 
 def _score_tile(
@@ -267,15 +265,15 @@ def _score_tile(
     middle = np.mean([kernel.psf for kernel in kernels], axis=0, dtype=np.float32)
     length, size = tile.layout.length, middle.shape[0]
     spectrum = rfft2(tile.cut(out.difference))
-    part, square = (tile.rows, tile.cols), (length, length)
+    square = (length, length)
     start = tile.layout.margin + size // 2
     if any(slopes):
         own = irfft2(spectrum * kernel_spectrum(_own_kernel(kernels, slopes), length), square)
-        remove_own_noise(own, start, out.flux_err[part])
+        remove_own_noise(own, start, tile.part, out.flux_err)
     score = irfft2(spectrum * kernel_spectrum(middle[::-1, ::-1], length), square)
     norms = np.array([np.sum(middle * kernel.psf, dtype=float) for kernel in kernels], np.float32)
     start = tile.layout.margin + size - 1 - size // 2
-    finish_score(score, start, norms.reshape(2, 2), undefined[part], out.flux_err[part], out.score[part])
+    finish_score(score, start, norms.reshape(2, 2), undefined, tile.part, out.flux_err, out.score)
 
 
 def _own_kernel(kernels: list[Kernels], slopes: tuple[float, float]) -> NDArray[np.float32]:

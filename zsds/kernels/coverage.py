@@ -1,0 +1,158 @@
+"""Passes over two whole images before they are compared: what is known, what has changed, where bits are set."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def mark_known(data, variance, mask, bits, least, known):
+    """Set ``known`` True where no bit is set, data are finite, and the variance is finite and above ``least``."""
+    for i in range(data.shape[0]):
+        for j in range(data.shape[1]):
+            v = variance[i, j]
+            # a number less itself is 0 unless it is infinite or NaN
+            known[i, j] = (
+                ((mask[i, j] & bits) == 0) & (data[i, j] - data[i, j] == 0) & (v - v == 0) & (v > least)
+            )
+
+
+@njit(cache=True, nogil=True)
+def mark_both(science, reference, mask, bits, both):
+    """Set ``both`` True where science and reference are known and the mask has no bit set."""
+    for i in range(both.shape[0]):
+        for j in range(both.shape[1]):
+            both[i, j] = science[i, j] & reference[i, j] & ((mask[i, j] & bits) == 0)
+
+
+@njit(cache=True, nogil=True)
+def find_bits(mask, bits):
+    """(rows, columns) of the pixels with any of the bits, in order."""
+    count = 0
+    for i in range(mask.shape[0]):
+        for j in range(mask.shape[1]):
+            count += (mask[i, j] & bits) != 0
+    rows, cols = np.empty(count, np.int64), np.empty(count, np.int64)
+    n = 0
+    for i in range(mask.shape[0]):
+        for j in range(mask.shape[1]):
+            if mask[i, j] & bits:
+                rows[n], cols[n] = i, j
+                n += 1
+    return rows, cols
+
+
+@njit(cache=True, nogil=True)
+def mark_clean(data, mask, bits, x, y, reach, clean):
+    """Set ``clean`` True for positions with no bit and no missing number within a square of ``reach`` pixels."""
+    for k in range(x.size):
+        clean[k] = True
+        for i in range(y[k] - reach, y[k] + reach + 1):
+            for j in range(x[k] - reach, x[k] + reach + 1):
+                if (mask[i, j] & bits) or not np.isfinite(data[i, j]):
+                    clean[k] = False
+
+
+@njit(cache=True, nogil=True)
+def box_mean(image, used, width, out):
+    """Mean over a square of ``width`` pixels around each, those not ``used`` and beyond the edges as zero.
+
+    A square of even width reaches one pixel farther below than above.
+    """
+    ny, nx = image.shape
+    before = width // 2
+    share = np.float32(1.0 / width**2)
+    column = np.zeros(nx + width, np.float32)
+    for i in range(ny):
+        column[:] = 0
+        for row in range(max(0, i - before), min(ny, i - before + width)):
+            for j in range(nx):
+                column[j + before] += image[row, j] if used[row, j] else np.float32(0)
+        for j in range(nx):
+            out[i, j] = column[j] * share
+        for k in range(1, width):
+            for j in range(nx):
+                out[i, j] += column[j + k] * share
+
+
+@njit(cache=True, nogil=True)
+def hide_changes(smooth, middle, limit, block, away):
+    """Set ``away`` False in all blocks with a pixel beyond ``limit`` of ``middle``, and in those they touch."""
+    ny, nx = smooth.shape
+    rows, cols = (ny + block - 1) // block, (nx + block - 1) // block
+    for r in range(rows):
+        for c in range(cols):
+            changed = False
+            for i in range(r * block, min(ny, (r + 1) * block)):
+                for j in range(c * block, min(nx, (c + 1) * block)):
+                    changed |= abs(smooth[i, j] - middle) > limit
+            if changed:
+                away[max(0, r - 1) * block : (r + 2) * block, max(0, c - 1) * block : (c + 2) * block] = False
+
+
+@njit(cache=True, nogil=True)
+def keep_known(values, less, known, out):
+    """``out = values - less`` where known, else 0; ``less`` [1, 1] or as large as the image."""
+    step_i, step_j = less.shape[0] > 1, less.shape[1] > 1
+    for i in range(out.shape[0]):
+        if step_j:
+            line = less[i * step_i]
+            for j in range(out.shape[1]):
+                out[i, j] = values[i, j] - line[j] if known[i, j] else np.float32(0)
+        else:
+            level = less[0, 0]
+            for j in range(out.shape[1]):
+                out[i, j] = values[i, j] - level if known[i, j] else np.float32(0)
+
+
+@njit(cache=True, nogil=True)
+def mark_undefined(both, reference, undefined):
+    """Set ``undefined`` True without a reference, or where a pixel and all four two pixels away are not ``both``.
+
+    Beyond the edges is not ``both``.
+    """
+    ny, nx = both.shape
+    for i in range(ny):
+        below, above = i >= 2, i < ny - 2
+        for j in range(nx):
+            near = both[i, j]
+            near |= below and both[max(i - 2, 0), j]
+            near |= above and both[min(i + 2, ny - 1), j]
+            near |= j >= 2 and both[i, max(j - 2, 0)]
+            near |= j < nx - 2 and both[i, min(j + 2, nx - 1)]
+            undefined[i, j] = not (near and reference[i, j])
+
+
+@njit(cache=True, nogil=True)
+def mark_edges(known, reach, bit, mask):
+    """Set the bit on unknown pixels and on those within ``reach`` steps, right, left, up or down, of one."""
+    ny, nx = known.shape
+    for i in range(ny):
+        for j in range(nx):
+            if known[i, j]:
+                continue
+            inner = 0 < i < ny - 1 and 0 < j < nx - 1
+            if inner and not (known[i - 1, j] or known[i + 1, j] or known[i, j - 1] or known[i, j + 1]):
+                mask[i, j] |= bit
+                continue
+            for row in range(max(0, i - reach), min(ny, i + reach + 1)):
+                left = reach - abs(row - i)
+                for col in range(max(0, j - left), min(nx, j + left + 1)):
+                    mask[row, col] |= bit
+
+
+@njit(cache=True, nogil=True)
+def loud_blocks(image, block, limit):
+    """Whether any value in each whole block is ``limit`` or more, of either sign, [ny // block, nx // block]."""
+    ny, nx = image.shape[0] // block, image.shape[1] // block
+    loud = np.zeros((ny, nx), np.bool_)
+    largest = np.empty(image.shape[1], np.float32)
+    for r in range(ny):
+        largest[:] = 0
+        for i in range(r * block, (r + 1) * block):
+            for j in range(image.shape[1]):
+                size = abs(image[i, j])
+                largest[j] = size if size > largest[j] else largest[j]
+        for j in range(nx * block):
+            if largest[j] >= limit:
+                loud[r, j // block] = True
+    return loud
