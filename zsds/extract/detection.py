@@ -16,6 +16,7 @@ from zsds.core.psf import FWHM_PER_SIGMA
 from zsds.core.tables import new_table
 from zsds.extract.background import Background
 from zsds.extract.noise import unusable_pixels
+from zsds.kernels.coverage import find_bits
 from zsds.kernels.shapes import weighted_moments
 from zsds.kernels.stats import flags_around
 
@@ -213,8 +214,10 @@ def _sky_noise(exposure: Exposure, background: Background) -> NDArray[np.float32
     sky = background.rms
     if not np.bitwise_or.reduce(exposure.mask, axis=None) & np.uint32(RAISED):
         return sky
-    noisy = (exposure.mask & np.uint32(RAISED)) != 0
-    return np.where(noisy, np.maximum(sky, np.sqrt(np.maximum(exposure.variance, 0))), sky)
+    noisy = find_bits(exposure.mask, np.uint32(RAISED))
+    noise = sky.copy()
+    noise[noisy] = np.maximum(sky[noisy], np.sqrt(np.maximum(exposure.variance[noisy], 0)))
+    return noise
 
 
 def _gaussian(fwhm: float) -> NDArray[np.float32]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask
 from zsds.core.robust import mad_width
+from zsds.isr.pieces import find_pieces
 from zsds.isr.settings import HaloSettings
 from zsds.isr.sky import fill_holes
 from zsds.kernels.cells import cell_percentiles
@@ -33,21 +33,19 @@ def find_halos(
     settings: HaloSettings = HaloSettings(),  # noqa: B008
 ) -> list[Halo]:
     """Halos of stars with many saturated pixels, out to where the median of rings meets the sky."""
-    saturated = (exposure.mask & np.uint32(Mask.SATURATED)) != 0
-    labels, _ = ndimage.label(saturated, np.ones((3, 3)))
     halos = []
     plane = None
-    for number, box in enumerate(ndimage.find_objects(labels), 1):
-        piece = labels[box] == number
-        area = int(np.count_nonzero(piece))
-        if area < settings.min_saturated:
+    for rows, cols in find_pieces(exposure.mask, Mask.SATURATED):
+        if rows.size < settings.min_saturated:
             continue
         plane = _sky_plane(exposure) if plane is None else plane
+        first_row, first_col = rows.min(), cols.min()
+        piece = np.zeros((rows.max() - first_row + 1, cols.max() - first_col + 1), np.bool_)
+        piece[rows - first_row, cols - first_col] = True
         y, x = _centre(piece)
-        y, x = y + box[0].start, x + box[1].start
-        core = float(_widest(piece))
-        radius = settings.radius or _measured_radius(exposure, plane, x, y, core, settings)
-        halos.append(Halo(x, y, float(radius), area))
+        y, x = float(y + first_row), float(x + first_col)
+        radius = settings.radius or _measured_radius(exposure, plane, x, y, float(_widest(piece)), settings)
+        halos.append(Halo(x, y, float(radius), rows.size))
     return halos
 
 
@@ -107,24 +105,32 @@ def _measured_radius(
     exposure: Exposure, plane: NDArray[np.float64], x: float, y: float, core: float, settings: HaloSettings
 ) -> float:
     """Radius at which the median of a ring falls below the level above the sky."""
-    ny, nx = exposure.shape
-    reach = settings.max_radius + 4
-    y0, y1, x0, x1 = (
-        max(0, int(y) - reach),
-        min(ny, int(y) + reach),
-        max(0, int(x) - reach),
-        min(nx, int(x) + reach),
-    )
-    rows, cols = np.mgrid[y0:y1, x0:x1]
-    excess = exposure.data[y0:y1, x0:x1] - (plane[0] + plane[1] * cols + plane[2] * rows)
-    usable = (exposure.mask[y0:y1, x0:x1] & np.uint32(DEFECTS & ~Mask.EDGE)) == 0
-    distance = np.hypot(rows - y, cols - x)
     level = settings.level_sigma * float(np.sqrt(np.median(exposure.variance[::4, ::4])))
     inner = max(core, 3.0)
     while inner < settings.max_radius:
         outer = inner + max(3.0, 0.08 * inner)
-        ring = usable & (distance >= inner) & (distance < outer)
-        if ring.sum() >= 12 and np.median(excess[ring]) < level:
+        excess = _ring(exposure, plane, x, y, inner, outer)
+        if excess.size >= 12 and np.median(excess) < level:
             return inner
         inner = outer
     return float(settings.max_radius)
+
+
+def _ring(
+    exposure: Exposure, plane: NDArray[np.float64], x: float, y: float, inner: float, outer: float
+) -> NDArray[np.float64]:
+    """Usable pixels between two radii, above the sky."""
+    ny, nx = exposure.shape
+    part = (
+        slice(max(0, int(y - outer)), min(ny, int(y + outer) + 2)),
+        slice(max(0, int(x - outer)), min(nx, int(x + outer) + 2)),
+    )
+    rows, cols = np.ogrid[part]
+    distance = (rows - y) ** 2 + (cols - x) ** 2
+    ring = (distance >= inner**2) & (distance < outer**2)
+    ring &= (exposure.mask[part] & np.uint32(DEFECTS & ~Mask.EDGE)) == 0
+    row, col = np.nonzero(ring)
+    excess: NDArray[np.float64] = exposure.data[part][row, col] - (
+        plane[0] + plane[1] * (col + part[1].start) + plane[2] * (row + part[0].start)
+    )
+    return excess

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask
 from zsds.core.robust import mad_width
+from zsds.isr.pieces import find_pieces
 from zsds.isr.settings import TrailSettings
 from zsds.isr.sky import quick_sky
 from zsds.kernels.lines import bin_residual, line_profile, line_sums, mark_segment
@@ -124,15 +124,15 @@ def _drawn(shape: tuple[int, int], trails: list[Trail]) -> NDArray[np.uint32]:
 
 def _saturated_stars(exposure: Exposure) -> list[tuple[float, float, float]]:
     """Centre and radius of the pieces of saturated pixels."""
-    saturated = (exposure.mask & np.uint32(Mask.SATURATED)) != 0
-    labels, _ = ndimage.label(saturated, np.ones((3, 3)))
-    stars = []
-    for number, box in enumerate(ndimage.find_objects(labels), 1):
-        area = int(np.count_nonzero(labels[box] == number))
-        y, x = (box[0].start + box[0].stop - 1) / 2, (box[1].start + box[1].stop - 1) / 2
-        if area >= 4:
-            stars.append((x, y, float(np.sqrt(area / np.pi))))
-    return stars
+    return [
+        (
+            float(cols.min() + cols.max()) / 2,
+            float(rows.min() + rows.max()) / 2,
+            float(np.sqrt(rows.size / np.pi)),
+        )
+        for rows, cols in find_pieces(exposure.mask, Mask.SATURATED)
+        if rows.size >= 4
+    ]
 
 
 def _usable(

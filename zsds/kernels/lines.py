@@ -23,6 +23,19 @@ def bin_residual(data, sky, sigma, usable, step, low, high):
 
 
 @njit(cache=True, nogil=True)
+def _add_lines(image, across, down, half, total, count):
+    """Add the finite pixels to their lines' sums and counts."""
+    for i in range(image.shape[0]):
+        start = i * down + half + 0.5
+        for j in range(image.shape[1]):
+            value = image[i, j]
+            if value == value:  # noqa: PLR0124
+                offset = int(j * across + start)
+                total[offset] += value
+                count[offset] += 1.0
+
+
+@njit(cache=True, nogil=True)
 def line_sums(image, n_angles, least):
     """Sum over the square root of the number of finite pixels along every line.
 
@@ -41,18 +54,15 @@ def line_sums(image, n_angles, least):
     ny, nx = image.shape
     half = int(np.ceil(np.sqrt(ny * ny + nx * nx))) + 1
     result = np.full((n_angles, 2 * half + 1), np.nan, np.float32)
+    turned = image.T.copy()
     total, count = np.zeros(2 * half + 1), np.zeros(2 * half + 1)
     for k in range(n_angles):
         cos, sin = np.cos(np.pi * k / n_angles), np.sin(np.pi * k / n_angles)
         total[:], count[:] = 0.0, 0.0
-        for i in range(ny):
-            start = i * sin + half + 0.5
-            for j in range(nx):
-                value = image[i, j]
-                if value == value:  # noqa: PLR0124
-                    offset = int(j * cos + start)
-                    total[offset] += value
-                    count[offset] += 1.0
+        if abs(cos) > abs(sin):  # neighbours along the inner loop fall on different lines
+            _add_lines(image, cos, sin, half, total, count)
+        else:
+            _add_lines(turned, sin, cos, half, total, count)
         for m in range(2 * half + 1):
             if count[m] >= least:
                 result[k, m] = total[m] / np.sqrt(count[m])

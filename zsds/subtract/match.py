@@ -293,7 +293,7 @@ def _solve(
     (ratio, d_x, d_y) of every star, zeros where the ratio is not positive. Derivatives are exact (i k times
     the spectrum), so the answer is right to second order in what is left.
     """
-    n, length, _ = spectra.shape
+    length = spectra.shape[1]
     lines = np.fft.fftfreq(length)[:, None], np.fft.rfftfreq(length)[None, :]
     waves = [(2j * np.pi * line).astype(np.complex64) for line in lines]
     ramps = [
