@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from zsds.core.camera import Amplifier
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
-from zsds.core.flags import Mask, is_defect
+from zsds.core.flags import DEFECTS, Mask
 from zsds.core.raw import RawCcd, RawQuadrant
 from zsds.core.settings import settings_hash
 from zsds.isr.calibration import Calibration
 from zsds.isr.overscan import measure_overscan
 from zsds.isr.settings import IsrSettings
 from zsds.kernels.calibrate import add_crosstalk, calibrate_pixels, mark_bleeds
+from zsds.kernels.coverage import count_bits
 
 log = logging.getLogger(__name__)
 _NONE = np.zeros((0, 0), np.float32)
@@ -199,10 +200,10 @@ def _filled(exposure: Exposure) -> Exposure:
 
 
 def _judge(exposure: Exposure, settings: IsrSettings) -> None:
-    saturated = float(((exposure.mask & np.uint32(Mask.SATURATED)) != 0).mean())
+    saturated = count_bits(exposure.mask, np.uint32(Mask.SATURATED)) / exposure.mask.size
     if saturated > settings.max_saturated:
         raise UnusableData("most of the quadrant is saturated", {"saturated": saturated})
-    bad = float(is_defect(exposure.mask & ~np.uint32(Mask.EDGE)).mean())
+    bad = count_bits(exposure.mask, np.uint32(DEFECTS & ~Mask.EDGE)) / exposure.mask.size
     if bad > settings.max_bad:
         raise UnusableData("most of the quadrant is unusable", {"bad": bad})
     if np.ptp(exposure.data[::4, ::4]) == 0 and np.ptp(exposure.data) == 0:

@@ -30,7 +30,7 @@ def add_crosstalk(coupled, doubtful, sibling, level, coefficient, saturation, no
                 doubtful[i, j] = True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def calibrate_pixels(
     raw, level, level_var, bias, bias_var, flat, flat_var, coupled, bad, numbers, bits, data, variance, mask
 ):
@@ -111,11 +111,9 @@ def mark_bleeds(data, mask, saturated, bleed, spill_level, long_run, margin):
         Pixels marked beyond the ends, and around every saturated pixel one.
     """
     ny, nx = data.shape
-    for j in range(nx):
-        i = 0
-        while i < ny:
-            if not mask[i, j] & saturated:
-                i += 1
+    for i in range(ny):
+        for j in range(nx):
+            if not mask[i, j] & saturated or (i > 0 and mask[i - 1, j] & saturated):
                 continue
             end = i
             while end < ny and mask[end, j] & saturated:
@@ -135,4 +133,3 @@ def mark_bleeds(data, mask, saturated, bleed, spill_level, long_run, margin):
                 for m in range(max(0, j - 1), min(nx, j + 2)):
                     if not mask[k, m] & saturated:
                         mask[k, m] |= bleed
-            i = end

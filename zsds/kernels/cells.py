@@ -62,7 +62,9 @@ def cell_percentiles(image, mask, bad, cell, fraction, step):
                         values[n] = image[i, j]
                         n += 1
             if n >= 5 and n >= seen // 8:
-                grid[r, c] = _ranked(values, n, min(n - 1, int(fraction * n)))  # np.partition takes 5 s to compile
+                grid[r, c] = _ranked(
+                    values, n, min(n - 1, int(fraction * n))
+                )  # np.partition takes 5 s to compile
     return grid
 
 

@@ -19,7 +19,7 @@ SOFT = 0.05  # relative error of the light of a star
 REST = 3.0  # sigma of its chi-square within which the darker half of the square is empty sky
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _single(excess, variance, i, j, r, least_pairs):
     """Largest significance by which pixel (i, j) breaks the tests of one pixel.
 
@@ -59,7 +59,7 @@ def _single(excess, variance, i, j, r, least_pairs):
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _double(excess, variance, i, j, di, dj, r):
     """Significance by which (i, j) and its neighbour in direction (di, dj) break the test of two pixels."""
     ny, nx = excess.shape
@@ -74,7 +74,7 @@ def _double(excess, variance, i, j, di, dj, r):
     return (r * r * e - outer) / np.sqrt(r**4 * v + variance[a, b] + variance[c, d])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _block(excess, variance, i, j, r):
     """Significance by which the 2 x 2 block with corner (i, j) outshines the 8 pixels at its sides."""
     ny, nx = excess.shape
@@ -98,7 +98,7 @@ def _block(excess, variance, i, j, r):
     return (ratio * inner - outer) / np.sqrt(ratio * ratio * inner_v + outer_v)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _mark_bright(excess, variance, found, i0, i1, j0, j1, n_sigma):
     """Mark the pixels of a rectangle that are significant by themselves."""
     for i in range(i0, i1):
@@ -108,7 +108,7 @@ def _mark_bright(excess, variance, found, i0, i1, j0, j1, n_sigma):
                 found[i, j] = True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _is_top(excess, found, i, j):
     """Whether no pixel around (i, j) that is not marked is brighter."""
     ny, nx = excess.shape
@@ -119,7 +119,7 @@ def _is_top(excess, found, i, j):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _left_by_stars(data, weight, profile, enough, rest):
     """Chi-square of a square after the best sum of stars; ``rest`` [SIDE, SIDE] is what they leave.
 
@@ -171,7 +171,7 @@ def _left_by_stars(data, weight, profile, enough, rest):
     return chi2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _mark_crooked(excess, variance, found, i, j, profile, max_chi2, grow_sigma):
     """Mark the most that the best sum of stars leaves around (i, j), where it leaves too much."""
     ny, nx = excess.shape
@@ -198,7 +198,7 @@ def _mark_crooked(excess, variance, found, i, j, profile, max_chi2, grow_sigma):
     found[i - half + top, j - half + right] = True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _mark_tracks(excess, variance, found, sigma, rounds):
     """Mark what touches a marked pixel and is brighter than ``sigma``, where all around is empty sky.
 
@@ -234,7 +234,7 @@ def _mark_tracks(excess, variance, found, sigma, rounds):
             return
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _mark(excess, variance, found, i, j, r, n_sigma, grow_sigma):
     """Mark what breaks a test at (i, j); True where its pixel nearly does."""
     ny, nx = excess.shape
@@ -251,7 +251,7 @@ def _mark(excess, variance, found, i, j, r, n_sigma, grow_sigma):
     return single > NEARLY and not found[i, j]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def find_sharp_pixels(excess, variance, r, n_sigma, grow_sigma, iterations, track_sigma, max_chi2):
     """Pixels that no sum of stars can explain.
 

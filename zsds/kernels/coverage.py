@@ -1,4 +1,4 @@
-"""Passes over two whole images before they are compared: what is known, what has changed, where bits are set."""
+"""Passes over two whole images before they are compared: what is known, what has changed, which bits."""
 
 import numpy as np
 from numba import njit
@@ -6,7 +6,7 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def mark_known(data, variance, mask, bits, least, known):
-    """Set ``known`` True where no bit is set, data are finite, and the variance is finite and above ``least``."""
+    """Set ``known`` True where no bit is set, data and variance are finite, the variance above ``least``."""
     for i in range(data.shape[0]):
         for j in range(data.shape[1]):
             v = variance[i, j]
@@ -25,12 +25,19 @@ def mark_both(science, reference, mask, bits, both):
 
 
 @njit(cache=True, nogil=True)
-def find_bits(mask, bits):
-    """(rows, columns) of the pixels with any of the bits, in order."""
+def count_bits(mask, bits):
+    """Number of pixels with any of the bits."""
     count = 0
     for i in range(mask.shape[0]):
         for j in range(mask.shape[1]):
             count += (mask[i, j] & bits) != 0
+    return count
+
+
+@njit(cache=True, nogil=True)
+def find_bits(mask, bits):
+    """(rows, columns) of the pixels with any of the bits, in order."""
+    count = count_bits(mask, bits)
     rows, cols = np.empty(count, np.int64), np.empty(count, np.int64)
     n = 0
     for i in range(mask.shape[0]):
@@ -43,7 +50,7 @@ def find_bits(mask, bits):
 
 @njit(cache=True, nogil=True)
 def mark_clean(data, mask, bits, x, y, reach, clean):
-    """Set ``clean`` True for positions with no bit and no missing number within a square of ``reach`` pixels."""
+    """Set ``clean`` True for places with no bit and no gap within a square of ``reach`` pixels."""
     for k in range(x.size):
         clean[k] = True
         for i in range(y[k] - reach, y[k] + reach + 1):
@@ -76,7 +83,7 @@ def box_mean(image, used, width, out):
 
 @njit(cache=True, nogil=True)
 def hide_changes(smooth, middle, limit, block, away):
-    """Set ``away`` False in all blocks with a pixel beyond ``limit`` of ``middle``, and in those they touch."""
+    """Set ``away`` False in blocks with a pixel beyond ``limit`` of ``middle``, and in those they touch."""
     ny, nx = smooth.shape
     rows, cols = (ny + block - 1) // block, (nx + block - 1) // block
     for r in range(rows):
@@ -106,7 +113,7 @@ def keep_known(values, less, known, out):
 
 @njit(cache=True, nogil=True)
 def mark_undefined(both, reference, undefined):
-    """Set ``undefined`` True without a reference, or where a pixel and all four two pixels away are not ``both``.
+    """Set ``undefined`` True without a reference, or where a pixel and the four two away are not ``both``.
 
     Beyond the edges is not ``both``.
     """
@@ -142,7 +149,7 @@ def mark_edges(known, reach, bit, mask):
 
 @njit(cache=True, nogil=True)
 def loud_blocks(image, block, limit):
-    """Whether any value in each whole block is ``limit`` or more, of either sign, [ny // block, nx // block]."""
+    """Whether a value in each whole block is ``limit`` or more, of either sign: [ny // block, nx // block]."""
     ny, nx = image.shape[0] // block, image.shape[1] // block
     loud = np.zeros((ny, nx), np.bool_)
     largest = np.empty(image.shape[1], np.float32)
