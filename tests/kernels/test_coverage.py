@@ -2,7 +2,10 @@ import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
 from zsds.kernels.coverage import (
+    block_means,
     box_mean,
+    count_bits,
+    count_in_bins,
     find_bits,
     hide_changes,
     keep_known,
@@ -12,6 +15,7 @@ from zsds.kernels.coverage import (
     mark_edges,
     mark_known,
     mark_undefined,
+    mark_without,
 )
 
 BIT = np.uint32(4)
@@ -99,6 +103,28 @@ def test_edges_reach_as_many_steps():
         mark_edges(known, reach, BIT, mask)
         grown = binary_dilation(~known, iterations=reach)
         np.testing.assert_array_equal(mask, np.where(grown, 5, 1))
+
+
+def test_block_means_and_pixels_without_bits():
+    image = np.random.default_rng(4).normal(size=(13, 18)).astype(np.float32)
+    padded = np.zeros((16, 24))
+    padded[:13, :18] = image
+    padded[3, 4], image[3, 4] = 0, np.nan
+    means = block_means(image, 8)
+    np.testing.assert_allclose(means, padded.reshape(2, 8, 3, 8).mean(axis=(1, 3)), rtol=1e-5)
+    first, second = (np.where(_known(image.shape, 0.2, seed), 3, 5).astype(np.uint32) for seed in (1, 2))
+    blocks, marked = means > 0, np.empty(image.shape, bool)
+    mark_without(first, second, BIT, blocks, 8, marked)
+    there = np.kron(blocks, np.ones((8, 8), bool))[:13, :18]
+    np.testing.assert_array_equal(marked, there & (first == 3) & (second == 3))
+    assert count_bits(first, BIT) == (first == 5).sum()
+
+
+def test_bins_hold_both_ends():
+    values = np.array([-2, -1.5, 0, 1.99, 2, 2.1, np.nan], np.float32)
+    counts = np.zeros(4, np.int64)
+    count_in_bins(values, -2.0, 2.0, counts)
+    assert counts.tolist() == [2, 0, 1, 2]
 
 
 def test_loud_blocks_hold_a_high_or_low_value():

@@ -131,7 +131,7 @@ def mark_undefined(both, reference, undefined):
 
 @njit(cache=True, nogil=True)
 def mark_edges(known, reach, bit, mask):
-    """Set the bit on unknown pixels and on those within ``reach`` steps, right, left, up or down, of one."""
+    """Set the bit on unknown pixels and on those within ``reach`` steps along rows and columns of one."""
     ny, nx = known.shape
     for i in range(ny):
         for j in range(nx):
@@ -149,7 +149,7 @@ def mark_edges(known, reach, bit, mask):
 
 @njit(cache=True, nogil=True)
 def loud_blocks(image, block, limit):
-    """Whether a value in each whole block is ``limit`` or more, of either sign: [ny // block, nx // block]."""
+    """Whether a value of each whole block reaches ``limit``, of either sign: [ny // block, nx // block]."""
     ny, nx = image.shape[0] // block, image.shape[1] // block
     loud = np.zeros((ny, nx), np.bool_)
     largest = np.empty(image.shape[1], np.float32)
@@ -163,3 +163,40 @@ def loud_blocks(image, block, limit):
             if largest[j] >= limit:
                 loud[r, j // block] = True
     return loud
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def block_means(image, block):
+    """Mean of each block, [ceil(ny / block), ceil(nx / block)]; NaN and beyond the edges count as zero."""
+    ny, nx = image.shape
+    sums = np.zeros(((ny + block - 1) // block, (nx + block - 1) // block), np.float32)
+    line = np.empty(nx, np.float32)
+    for r in range(sums.shape[0]):
+        line[:] = 0
+        for i in range(r * block, min(ny, (r + 1) * block)):
+            for j in range(nx):
+                line[j] += image[i, j] if image[i, j] == image[i, j] else np.float32(0)
+        for j in range(nx):
+            sums[r, j // block] += line[j]
+    return sums / np.float32(block * block)
+
+
+@njit(cache=True, nogil=True)
+def mark_without(first, second, bits, blocks, block, marked):
+    """Set ``marked`` True where neither mask has a bit set and the pixel's block is True."""
+    line = np.empty(marked.shape[1], np.bool_)
+    for i in range(marked.shape[0]):
+        if i % block == 0:
+            for j in range(marked.shape[1]):
+                line[j] = blocks[i // block, j // block]
+        for j in range(marked.shape[1]):
+            marked[i, j] = line[j] & (((first[i, j] | second[i, j]) & bits) == 0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def count_in_bins(values, low, high, counts):
+    """Add the values from ``low`` to ``high``, both included, to the counts of bins of one width."""
+    scale = counts.size / (high - low)
+    for value in values:
+        if low <= value <= high:
+            counts[min(int((value - low) * scale), counts.size - 1)] += 1

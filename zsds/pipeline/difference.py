@@ -13,6 +13,7 @@ from zsds.core.difference import SCORE_EDGES, Difference
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS
 from zsds.core.robust import central_width
+from zsds.kernels.coverage import block_means, count_in_bins, mark_without
 from zsds.subtract import SubtractSettings
 
 EMPTY_SKY = 0.3  # sky is empty where the mean of the template is below this part of the sky noise
@@ -119,8 +120,9 @@ def make_difference(
 
 def count_scores(score: NDArray[np.float32]) -> NDArray[np.int64]:
     """Pixels in each of the bins of `SCORE_EDGES`, which are of one width."""
-    ends = float(SCORE_EDGES[0]), float(SCORE_EDGES[-1])
-    return np.histogram(score, len(SCORE_EDGES) - 1, ends)[0].astype(np.int64)
+    counts = np.zeros(len(SCORE_EDGES) - 1, np.int64)
+    count_in_bins(score, float(SCORE_EDGES[0]), float(SCORE_EDGES[-1]), counts)
+    return counts
 
 
 def scaled_template(template: Exposure, flux_scale: float) -> Exposure:
@@ -134,14 +136,12 @@ def empty_sky(science: Exposure, template: Exposure) -> NDArray[np.bool_]:
 
     The science image's own brightness is not looked at: that would cut the noise it is to judge.
     """
-    clean: NDArray[np.bool_] = ((science.mask | template.mask) & np.uint32(DEFECTS)) == 0
-    few = np.s_[::SAMPLE, ::SAMPLE]
-    noise = np.sqrt(np.median(science.variance[few][clean[few]])) if clean[few].any() else np.float32(0)
-    starts = [np.arange(0, n, BLOCK) for n in clean.shape]
-    sums = np.add.reduceat(np.nan_to_num(template.data), starts[1], axis=1)
-    means = np.add.reduceat(sums, starts[0], axis=0) / np.float32(BLOCK**2)
-    dark = np.repeat(np.abs(means) < EMPTY_SKY * noise, BLOCK, axis=1)[:, : clean.shape[1]]
-    empty: NDArray[np.bool_] = clean & np.repeat(dark, BLOCK, axis=0)[: clean.shape[0]]
+    defects, few = np.uint32(DEFECTS), np.s_[::SAMPLE, ::SAMPLE]
+    clean = ((science.mask[few] | template.mask[few]) & defects) == 0
+    noise = np.sqrt(np.median(science.variance[few][clean])) if clean.any() else np.float32(0)
+    dark = np.abs(block_means(template.data, BLOCK)) < EMPTY_SKY * noise
+    empty = np.empty(science.shape, bool)
+    mark_without(science.mask, template.mask, defects, dark, BLOCK, empty)
     return empty
 
 
