@@ -114,7 +114,7 @@ def _solve3(m, r, out):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def _add(residual, shape, radius, row, col, flux):
     """Add flux * shape, centred on (row, col), to residual; the overlap only."""
     ny, nx = residual.shape
@@ -123,7 +123,7 @@ def _add(residual, shape, radius, row, col, flux):
             residual[row - radius + i, col - radius + j] += flux * shape[i, j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def subtract_stars(residual, coefficients, geometry, oversampling, order, half, x, y, flux, reach):
     """Subtract all stars from residual in place, each out to its own reach in pixels."""
     size = 2 * half + 1
@@ -138,7 +138,7 @@ def subtract_stars(residual, coefficients, geometry, oversampling, order, half, 
         _add(residual, shapes[0], radius, row, col, -flux[star])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def draw_stamps(coefficients, geometry, oversampling, order, half, x, y, stamps):
     """Fill stamps [n, m, k, k] with the PSF of stars at (x, y), each about the pixel nearest to its star.
 
@@ -154,7 +154,7 @@ def draw_stamps(coefficients, geometry, oversampling, order, half, x, y, stamps)
         stamps[star] = shapes
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def match_stars(data, sky_variance, coefficients, geometry, oversampling, order, half, x, y, radius, flux):
     """Flux of each star by a matched filter in the sky's noise, all other stars ignored."""
     ny, nx = data.shape
@@ -175,7 +175,7 @@ def match_stars(data, sky_variance, coefficients, geometry, oversampling, order,
         flux[star] = total / norm if norm > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def sweep_stars(
     data, residual, sky_variance, gain_slope, coefficients, geometry, oversampling, order, half,
     start, x, y, flux, radius, reach, hold, step, max_shift, max_offset,
@@ -200,35 +200,35 @@ def sweep_stars(
         far = max(rad, min(half, reach[star]))
         edge = far - rad
         _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 1, work)
+        m[:] = 0.0
+        r[:] = 0.0
         f = flux[star]
-        m00 = m01 = m02 = m11 = m12 = m22 = r0 = r1 = r2 = 0.0
         limit = (rad + 0.5) ** 2
         for i in range(max(0, rad - row), min(2 * rad + 1, ny + rad - row)):
             yy = row - rad + i
             for j in range(max(0, rad - col), min(2 * rad + 1, nx + rad - col)):
                 xx = col - rad + j
                 v = sky_variance[yy, xx]
-                used = v > 0.0 and (yy - y[star]) ** 2 + (xx - x[star]) ** 2 <= limit
+                if not v > 0.0 or (yy - y[star]) ** 2 + (xx - x[star]) ** 2 > limit:
+                    continue
                 p = shapes[0, edge + i, edge + j]
                 model = data[yy, xx] - residual[yy, xx]
                 own = f * p
-                w = 1.0 / (v + gain_slope * max(model, own, 0.0)) if used else 0.0
-                value = w * residual[yy, xx] if used else 0.0
+                w = 1.0 / (v + gain_slope * max(model, own, 0.0))
+                value = w * residual[yy, xx]
                 px, py = f * shapes[1, edge + i, edge + j], f * shapes[2, edge + i, edge + j]
-                m00 += w * p * p
-                m01 += w * p * px
-                m02 += w * p * py
-                m11 += w * px * px
-                m12 += w * px * py
-                m22 += w * py * py
-                r0 += value * p
-                r1 += value * px
-                r2 += value * py
-        if not m00 > 0.0:
+                m[0, 0] += w * p * p
+                m[0, 1] += w * p * px
+                m[0, 2] += w * p * py
+                m[1, 1] += w * px * px
+                m[1, 2] += w * px * py
+                m[2, 2] += w * py * py
+                r[0] += value * p
+                r[1] += value * px
+                r[2] += value * py
+        if not m[0, 0] > 0.0:
             step[star] = 0.0
             continue
-        m[0, 0], m[0, 1], m[0, 2], m[1, 1], m[1, 2], m[2, 2] = m00, m01, m02, m11, m12, m22
-        r[0], r[1], r[2] = r0, r1, r2
         significant = f * f * m[0, 0] > 4.0
         change = r[0] / m[0, 0]
         shift_x = shift_y = 0.0
@@ -266,7 +266,7 @@ def sweep_stars(
         _add(residual, shapes[0], far, row, col, -now)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def measure_stars(
     data, residual, sky_variance, gain_slope, coefficients, geometry, oversampling, order, half,
     x, y, flux, radius, hold, errors, chi, sharp, n_pixels, outside,
