@@ -179,10 +179,11 @@ PEERS = (
 
 def peer_rows(pixels: Pixels, ours: Mapping[str, float]) -> list[dict[str, Any]]:
     """Each peer beside our core-seconds of the same steps; ``seconds`` None where it is absent or failed."""
-    return [_row(peer, pixels, sum(ours[step] for step in peer.steps)) for peer in PEERS]
+    return [peer_row(peer, pixels, sum(ours[step] for step in peer.steps)) for peer in PEERS]
 
 
-def _row(peer: Peer, pixels: Pixels, ours: float) -> dict[str, Any]:
+def peer_row(peer: Peer, pixels: Pixels, ours: float) -> dict[str, Any]:
+    """A peer beside core-seconds of ours."""
     seconds, note = None, peer.note
     if not peer.is_present:
         note = "not installed: make peers"
