@@ -32,7 +32,7 @@ from zsds.runner.archive import open_archive
 from zsds.runner.science import reference_sky
 
 FAST_PSFEX = ("-BASIS_NUMBER", "10")
-CROP_PX = 1024  # side of what is given to programs that take gigabytes and minutes for a quadrant
+CROP_PX = 768  # side of what is given to programs that take gigabytes and minutes for a quadrant
 LIMIT_S = 900  # wall-clock seconds after which a peer counts as failed
 CHAIN = ("source-extractor", "PSFEx", "SCAMP", "SWarp", "stdpipe, ZOGY")
 FAST_CHAIN = ("source-extractor", "PSFEx, 10 basis vectors", "SCAMP", "SWarp", "stdpipe, ZOGY")
@@ -170,8 +170,8 @@ PEERS = (
     Peer("SWarp", ("sample reference",), _swarp, ("SWarp",), "one exposure and its weights, Lanczos 3"),
     Peer("reproject", ("sample reference",), _package("reproject"), note="one plane, cubic"),
     Peer("stdpipe, ZOGY", ("subtract",), _subtraction("stdpipe", False), note="the whole quadrant"),
-    Peer("sfft", ("subtract",), _subtraction("sfft", True), note="1024 x 1024 pixels, scaled by area"),
-    Peer("properimage", ("subtract",), _subtraction("properimage", True), note="1024 x 1024, scaled by area"),
+    Peer("sfft", ("subtract",), _subtraction("sfft", True), note="768 x 768 pixels, scaled by area"),
+    Peer("properimage", ("subtract",), _subtraction("properimage", True), note="768 x 768 pixels, scaled by area"),
     Peer("fpack", ("write images",), _fpack, ("fpack",), "six planes from files"),
     Peer("funpack", ("read images back",), _funpack, ("funpack",), "three planes to files"),
 )  # fmt: skip

@@ -30,7 +30,7 @@ from zsds.sim.sky import SkySettings, make_sky
 from zsds.subtract import subtract
 
 BASE = Path(__file__).with_name("ratios.json")
-SLOWER = 1.35  # times its base at which a step counts as slower; see docs/performance.md for the noise
+SLOWER = 1.3  # times its base at which a step counts as slower; see docs/performance.md for the noise
 SHAPE = (620, 640)
 N_STARS, N_GALAXIES = 400, 40
 ROUNDS = 6
@@ -90,18 +90,15 @@ def steps(folder: Path) -> dict[str, Work]:
     }
 
 
-def ratios(rounds: int = ROUNDS, slowed: Mapping[str, float] | None = None) -> dict[str, float]:
-    """Least core-time of each step over the least of the fixed work, which is done before every step.
-
-    ``slowed`` makes steps last longer by a factor, to see whether that is noticed.
-    """
+def ratios(rounds: int = ROUNDS) -> dict[str, float]:
+    """Least core-time of each step over the least of the fixed work, which is done before every step."""
     with tempfile.TemporaryDirectory() as name:
         works = steps(Path(name))
         fixed, least = np.inf, dict.fromkeys(works, np.inf)
         for _ in range(rounds):
             for step, work in works.items():
                 fixed = min(fixed, core_time(fixed_work))
-                least[step] = min(least[step], core_time(work) * (slowed or {}).get(step, 1.0))
+                least[step] = min(least[step], core_time(work))
     return {step: seconds / fixed for step, seconds in least.items()}
 
 

@@ -38,7 +38,9 @@ def _quadrant_goals(result: Result) -> Iterator[Row]:
 def _start_goals(result: Result) -> Iterator[Row]:
     if "startup" in result:
         yield Row("cold worker ready, s", "tiny", result["startup"]["ready_s"], high=5.0)
+        yield Row("cold worker ready, core-s", "tiny", result["startup"]["ready_core_s"], high=5.0)
         yield Row("zsds --help, s", "", result["startup"]["help_s"], high=0.5)
+        yield Row("zsds --help, core-s", "", result["startup"]["help_core_s"], high=0.5)
 
 
 def _scaling_goals(result: Result) -> Iterator[Row]:
