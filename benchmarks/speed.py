@@ -16,7 +16,7 @@ import typer
 from zsds.workflows.cluster import WORKER_ENVIRONMENT
 
 from benchmarks.machine import machine_facts
-from benchmarks.peers.speed import CHAIN, FAST_CHAIN, chain_row, load_pixels, peer_rows
+from benchmarks.peers.speed import CHAINS, chain_row, load_pixels, peer_rows
 from benchmarks.timing import quadrant as units
 from benchmarks.timing.camera import Times, projections
 from benchmarks.timing.measured import measure_prepared, run_watched
@@ -97,7 +97,7 @@ def beside_peers(prepared: Prepared, result: Mapping[str, Any]) -> dict[str, Any
     with tempfile.TemporaryDirectory() as name:
         rows = peer_rows(load_pixels(prepared, identifier, earlier, Path(name)), steps)
     whole = result["quadrant"]["core_seconds"]
-    chains = [{"name": " + ".join(names), **chain_row(rows, whole, names)} for names in (CHAIN, FAST_CHAIN)]
+    chains = [{"name": name, **chain_row(rows, whole, names)} for name, names in CHAINS.items()]
     return {"peers": rows, "chains": chains}
 
 

@@ -20,6 +20,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 DIAMETERS = (2.0, 3.0, 4.0, 6.0, 10.0, 14.0)  # of ZTF's apertures, pixels
+PSF_PX = 1000  # side of the corner in which the PSFs are measured that ZOGY is given
 FITTED = 500  # stars whose fits are timed; the others take as long each
 Call = Callable[[], object]
 
@@ -76,7 +77,22 @@ def reproject(folder: Path, facts: dict[str, Any]) -> tuple[Call, float]:  # noq
     return lambda: reproject_interp(source, WCS(target), shape_out=grid, order="bicubic"), 1.0
 
 
+def zogy(folder: Path, facts: dict[str, Any]) -> tuple[Call, float]:
+    """ZOGY of stdpipe in parts of about 1100 pixels; PSFs are given, flux scale and shift are not fitted."""
+    from stdpipe import psf, subtraction  # noqa: PLC0415
+
+    names = ("science", "reference", "science_err", "reference_err")
+    science, reference, err, reference_err = (_plane(folder, name).astype(np.float64) for name in names)
+    bad, middle = _plane(folder, "bad") > 0, np.s_[:PSF_PX, :PSF_PX]
+    shapes = [psf.run_psfex(image[middle], mask=bad[middle], order=0) for image in (science, reference)]
+    return lambda: subtraction.run_zogy(
+        science, reference, bad, bad, err, reference_err, *shapes, image_fwhm=facts["fwhm"],
+        template_fwhm=facts["fwhm"], scale=1.0, nx=3, ny=3, fit_scale=False, fit_shift=False, nthreads=1,
+    ), 1.0  # fmt: skip
+
+
 METHODS = {
+    "zogy": zogy,
     "astroscrappy": astroscrappy,
     "photutils-background": photutils_background,
     "photutils-apertures": photutils_apertures,

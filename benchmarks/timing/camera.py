@@ -120,7 +120,7 @@ def projections(times: Times, seed: int = 1) -> dict[str, dict[str, float]]:
 
 
 def camera_lines(cases: Mapping[str, Mapping[str, float]]) -> Sequence[str]:
-    """The projections as lines of text."""
+    """The projections as lines of text; where the cores are too few, latency grows all night."""
     return [
         f"{N_CORES} cores, {QUADRANTS} quadrants every {INTERVAL_S} s, {name}: {case['per_hour']:.0f} "
         f"quadrants an hour, cores {case['utilisation']:.0%} busy, "

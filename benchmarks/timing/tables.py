@@ -32,7 +32,7 @@ def _quadrant_goals(result: Result) -> Iterator[Row]:
         yield Row("packets a core-second", "usual", result["packets_per_second"], low=800.0)
     for chain in result.get("chains", ()):
         if chain["ratio"] is not None:
-            yield Row(f"times faster than {chain['name']}", "usual", chain["ratio"], low=5.0)
+            yield Row(f"times faster than the {chain['name']}", "usual", chain["ratio"], low=5.0)
 
 
 def _start_goals(result: Result) -> Iterator[Row]:
@@ -157,7 +157,10 @@ def _peers_markdown(result: Result) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     for chain in result.get("chains", ()):
         seconds, ratio = _number(chain["seconds"], ".1f"), _number(chain["ratio"], ".1f")
-        lines.append(f"| **{chain['name']}** | {seconds} | {chain['ours_s']:.1f} | **{ratio}** | all | |")
+        programs = " + ".join(chain["chain"])
+        lines.append(
+            f"| **{chain['name']}**: {programs} | {seconds} | {chain['ours_s']:.1f} | **{ratio}** | all | |"
+        )
     return "\n".join(lines) + "\n"
 
 
