@@ -99,7 +99,7 @@ def _whole(result: Result) -> dict[str, Any]:
 
 
 def _line(name: str, row: Mapping[str, Any]) -> str:
-    cells = [_number(row.get(key), form) for key, form in NUMBERS] + [str(row.get("calls", ""))]
+    cells = [_number(row.get(key) or None, form) for key, form in NUMBERS] + [str(row.get("calls", ""))]
     return f"{name:<46}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
 
 
@@ -142,7 +142,7 @@ def _steps_markdown(result: Result) -> str:
     rows.append({"name": "whole quadrant, warm", "is_part": True, **_whole(result)})
     for row in rows:
         name = f"**{row['name']}**" if row.get("is_part") else f"  {row['name']}"
-        cells = (_number(row.get(key), form) for key, form in NUMBERS)
+        cells = (_number(row.get(key) or None, form) for key, form in NUMBERS)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
