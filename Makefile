@@ -41,10 +41,11 @@ bench-speed: $(VENV)/.ready
 bench-fidelity: $(VENV)/.ready
 	$(RUN)/python -m benchmarks.fidelity --out bench
 
-# Public programs that bench-fidelity sets beside ours where they are installed.
+# Public programs that the benchmarks set beside ours where they are installed.
 peers: .venv-peers/.ready
-	command -v source-extractor psfex scamp SWarp || \
-	  ($(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends source-extractor psfex scamp swarp)
+	(command -v source-extractor && command -v psfex && command -v scamp && command -v SWarp && command -v fpack) || \
+	  ($(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends \
+	    source-extractor psfex scamp swarp libcfitsio-bin)
 
 .venv-peers/.ready: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers

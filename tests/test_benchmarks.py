@@ -1,16 +1,13 @@
 """The benchmarks run, count right, and judge right."""
 
 import json
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import yaml
 from scipy.ndimage import spline_filter
 
-from benchmarks import speed
 from benchmarks.fidelity import measure_sky, pooled_rows, samples
 from benchmarks.measures import clouds, solutions, zero_points
 from benchmarks.measures.changes import depth_loss
@@ -21,90 +18,7 @@ from benchmarks.peers.comparison import beside
 from benchmarks.peers.programs import PsfexModel
 from benchmarks.plots import plot_samples
 from benchmarks.rows import Row, format_table, markdown, pull_rows
-from benchmarks.timing import quadrant
-from benchmarks.timing.steps import BUDGET_S, PARTS
-from benchmarks.timing.stopwatch import Stopwatch, watched
-from zsds.resources import resource
 from zsds.sim import simple_quadrant
-
-SIDE = 300
-
-
-@pytest.fixture(scope="module")
-def camera(tmp_path_factory):
-    """Camera file of one small CCD."""
-    top = yaml.safe_load(resource("calib", "cameras", "demo.yaml").read_text())
-    top["amplifier_defaults"] |= {
-        "size": [SIDE + 24, SIDE],
-        "data": f"[1:{SIDE},1:{SIDE}]",
-        "overscan": f"[{SIDE + 1}:{SIDE + 24},1:{SIDE}]",
-    }
-    for amplifier in top["amplifiers"].values():
-        amplifier["x_arcsec"] *= 0.31
-        amplifier["y_arcsec"] *= 0.31
-    top["detectors"] = {1: {"x_arcsec": 0}}
-    path = tmp_path_factory.mktemp("camera") / "small.yaml"
-    path.write_text(yaml.safe_dump(top))
-    return str(path)
-
-
-def test_speed_counts_every_part_of_a_quadrant(camera, tmp_path):
-    plan = quadrant.QuadrantPlan(
-        camera, 1, 1, n_stars=120, n_galaxies=12, n_transients=6, n_epochs=3, n_calibration=3, n_history=400
-    )
-    prepared = quadrant.prepare(tmp_path, plan)
-    assert quadrant.prepared_before(tmp_path, plan) == prepared
-    assert quadrant.prepared_before(tmp_path, replace(plan, n_stars=1)) is None
-    copy = tmp_path / "copy"  # writes nothing into what it was copied from
-    copy.mkdir()
-    (copy / quadrant.MEMO).write_text((tmp_path / quadrant.MEMO).read_text())
-    moved = quadrant.prepared_before(copy, plan)
-    assert all(path.is_relative_to(copy) for path in (moved.archive, *moved.frames))
-    result = speed.measure_prepared(prepared, 1, n_packets=20)
-    parts = result["steps"]
-    assert [part["name"] for part in parts] == [*(part.name for part in PARTS), "everything else"]
-    assert sum(part["core_s"] for part in parts) == pytest.approx(result["quadrant"]["core_seconds"])
-    counted = {step["name"] for part in parts for step in part.get("steps", ())}
-    watched_steps = {step for part in PARTS for step, _ in part.steps}
-    assert watched_steps - counted <= {"ghosts"}  # none has become unreachable; bright stars are rare
-    assert result["found"]["n_packets"] > 0
-    assert result["packets_per_second"] > 10
-    assert 0.05 < result["quadrant"]["peak_gb"] < 4 or np.isnan(result["quadrant"]["peak_gb"])
-    machine = {"processor": "p", "cores": 1, "load_1min": 0, "python": "3", "numpy": "2", "rfft2_s": 1.0}
-    machine |= {"irfft2_s": 1.0, "memory_pass_s": 1.0}
-    assert "whole quadrant, warm" in speed.table(result | {"machine": machine})
-
-
-def test_budget_is_that_of_the_design():
-    assert pytest.approx(8.0) == BUDGET_S
-
-
-def test_stopwatch_charges_the_innermost_step():
-    watch = Stopwatch()
-    with watch.step("outer"):
-        _burn(0.02)
-        with watch.step("inner"):
-            _burn(0.05)
-    assert watch.costs["outer"].core_s == pytest.approx(0.02, abs=0.015)
-    assert watch.costs["inner"].core_s == pytest.approx(0.05, abs=0.015)
-    assert watch.costs["inner"].calls == 1
-
-
-def test_stopwatch_leaves_functions_as_they_were():
-    before = json.dumps
-    watch = Stopwatch()
-    with watched(watch, [("write", "json:dumps")]):
-        assert json.dumps([1]) == "[1]"
-    assert json.dumps is before
-    assert watch.costs["write"].calls == 1
-    with pytest.raises(AttributeError), watched(watch, [("x", "json:no_such_function")]):
-        pass
-
-
-def _burn(seconds):
-    start = time.process_time()
-    while time.process_time() - start < seconds:
-        pass
 
 
 def test_fidelity_judges_a_sky(monkeypatch, tmp_path):

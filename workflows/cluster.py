@@ -11,6 +11,11 @@ from typing import Any
 
 from zsds.core.errors import BadInput, WrongCall
 
+QUIET = {  # a worker that looks at itself a hundred times a second takes time from the pixels
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # one core each
     "OPENBLAS_NUM_THREADS": "1",
@@ -163,6 +168,7 @@ def _local_client(n_workers: int, memory_gb: float) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a closing cluster is no news
 
     settings = {
+        **QUIET,
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
         "distributed.scheduler.allowed-failures": 1,
         "distributed.admin.large-graph-warning-threshold": "100MB",

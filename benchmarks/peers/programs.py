@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,11 @@ COLUMNS = (
     "NUMBER X_IMAGE Y_IMAGE FLUX_APER(1) FLUXERR_APER(1) FLUX_RADIUS SNR_WIN ELONGATION FLAGS XWIN_IMAGE "
     f"YWIN_IMAGE ERRAWIN_IMAGE ERRBWIN_IMAGE ERRTHETAWIN_IMAGE FLUX_AUTO FLUXERR_AUTO VIGNET({STAMP},{STAMP})"
 )
+CATALOG = (
+    "NUMBER X_IMAGE Y_IMAGE FLUX_APER(1) FLUXERR_APER(1) FLUX_AUTO FLUXERR_AUTO FLUX_RADIUS FWHM_IMAGE "
+    "XWIN_IMAGE YWIN_IMAGE ELONGATION CLASS_STAR FLAGS"
+)
+NO_SKY = ("-BACK_TYPE", "MANUAL", "-BACK_VALUE", "0.0")
 SHARE = Path("/usr/share/source-extractor")
 QUIET = ("-CHECKPLOT_TYPE", "NONE", "-WRITE_XML", "N", "-NTHREADS", "1", "-VERBOSE_TYPE", "QUIET")
 
@@ -98,6 +103,18 @@ def is_present(*programs: str) -> bool:
     return all(shutil.which(program) for program in programs)
 
 
+def time_source_extractor(exposure: Exposure, sky: float) -> float:
+    """Core-seconds of source-extractor from an image with its sky to a catalog; its defaults.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If it fails.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        return _extract(replace(exposure, data=exposure.data + np.float32(sky)), Path(name), CATALOG, ())
+
+
 def run_psfex(exposure: Exposure, options: Sequence[str] = ()) -> PsfexModel:
     """PSFEx on an image from which the sky is taken; its defaults but for the options.
 
@@ -160,22 +177,22 @@ def _head(header: fits.Header) -> str:
     return "\n".join([*(str(card).rstrip() for card in header.cards), "END"]) + "\n"
 
 
-def _extract(exposure: Exposure, folder: Path) -> None:
-    """Source-extractor's catalog ``stars.cat`` of an image."""
+def _extract(exposure: Exposure, folder: Path, columns: str = COLUMNS, sky: Sequence[str] = NO_SKY) -> float:
+    """Source-extractor's catalog ``stars.cat`` of an image; its core-seconds."""
     bad = is_defect(exposure.mask)
     weight = np.where(bad | ~np.isfinite(exposure.data), 0, 1 / exposure.variance).astype(np.float32)
     fits.writeto(folder / "image.fits", np.nan_to_num(exposure.data).astype(np.float32))
     fits.writeto(folder / "weight.fits", weight)
-    (folder / "stars.param").write_text("\n".join(COLUMNS.split()) + "\n")
+    (folder / "stars.param").write_text("\n".join(columns.split()) + "\n")
     command = [
         "source-extractor", "image.fits", "-c", str(SHARE / "default.sex"), "-CATALOG_NAME", "stars.cat",
         "-CATALOG_TYPE", "FITS_LDAC", "-PARAMETERS_NAME", "stars.param", "-FILTER_NAME",
         str(SHARE / "default.conv"), "-STARNNW_NAME", str(SHARE / "default.nnw"),
-        "-PHOT_APERTURES", str(APERTURE), "-GAIN", "1.0", "-BACK_TYPE", "MANUAL", "-BACK_VALUE", "0.0",
+        "-PHOT_APERTURES", str(APERTURE), "-GAIN", "1.0", *sky,
         "-WEIGHT_TYPE", "MAP_WEIGHT", "-WEIGHT_IMAGE", "weight.fits", "-WEIGHT_GAIN", "N",
         "-SATUR_LEVEL", str(exposure.info.saturation * 0.8), "-VERBOSE_TYPE", "QUIET",
     ]  # fmt: skip
-    timed(command, folder)
+    return timed(command, folder)
 
 
 def _write_reference(gaia: Table, path: Path) -> None:

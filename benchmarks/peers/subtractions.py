@@ -136,12 +136,19 @@ def write_pair(science: Exposure, references: Sequence[Exposure], folder: Path) 
         If SWarp fails.
     """
     reference = warp_reference(references, science, folder)
-    bad = is_defect(science.mask) | ~np.isfinite(science.data) | ~np.isfinite(reference.error)
+    return write_planes(science, reference.data, reference.error, folder)
+
+
+def write_planes(
+    science: Exposure, reference: NDArray[np.float32], error: NDArray[np.float32], folder: Path
+) -> NDArray[np.bool_]:
+    """Files for `benchmarks.peers.public` of a reference on the science pixels; where either has a defect."""
+    bad = is_defect(science.mask) | ~np.isfinite(science.data) | ~np.isfinite(error)
     planes = {
         "science": science.data,
         "science_err": np.sqrt(science.variance),
-        "reference": reference.data,
-        "reference_err": np.where(np.isfinite(reference.error), reference.error, np.nan),
+        "reference": reference,
+        "reference_err": np.where(np.isfinite(error), error, np.nan),
     }
     for name, plane in planes.items():
         middle = np.float32(np.median(plane[~bad])) if name.endswith("err") else np.float32(0)

@@ -55,6 +55,18 @@ def warp_reference(epochs: Sequence[Exposure], science: Exposure, folder: Path) 
     return WarpedReference(data.astype(np.float32), error.astype(np.float32), seconds)
 
 
+def move_exposure(exposure: Exposure, science: Exposure, folder: Path) -> float:
+    """Core-seconds of SWarp that moves one exposure to the pixels of another.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If SWarp fails.
+    """
+    name = _write(exposure, folder / "epoch.fits", 1.0)
+    return _swarp([name], "moved", tpv_header(science), folder, ("-COMBINE_TYPE", "WEIGHTED"))
+
+
 def _write(exposure: Exposure, path: Path, scale: float) -> str:
     bad = is_defect(exposure.mask) | ~np.isfinite(exposure.data)
     header = tpv_header(exposure)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zsds.alerts import build_packet, candidate_records, cut_stamps
+from zsds.alerts import candidate_records
 from zsds.core.camera_file import load_camera
 from zsds.core.errors import ZsdsError
 from zsds.core.ids import QuadrantId, file_time
@@ -17,7 +17,6 @@ from zsds.core.tables import new_table
 from zsds.db import create_database
 from zsds.db.history import Coverage, save_coverage, save_detections
 from zsds.db.ledger import State
-from zsds.io.packets import encode_packet
 from zsds.io.raw import read_raw_headers
 from zsds.io.store import Store
 from zsds.pipeline.settings import Settings
@@ -64,6 +63,9 @@ class QuadrantPlan:
     n_history: int = 100_000
 
 
+CROWDED = QuadrantPlan(n_stars=40_000)
+
+
 @dataclass(frozen=True)
 class Prepared:
     """An archive ready for its night: one frame to warm up, one to measure."""
@@ -76,21 +78,22 @@ class Prepared:
 
     def save(self) -> None:
         """Write it beside the archive, for `prepared_before`."""
-        text = json.dumps(asdict(self), default=str)
-        (self.archive.parent / MEMO).write_text(text, encoding="utf-8")
+        folder = self.archive.parent
+        frames = [str(path.relative_to(folder)) for path in self.frames]
+        memo = {**asdict(self), "archive": self.archive.name, "frames": frames}
+        (folder / MEMO).write_text(json.dumps(memo), encoding="utf-8")
 
 
 def prepared_before(folder: Path, plan: QuadrantPlan) -> Prepared | None:
-    """What an earlier run of the same plan left in the folder, if it did; a copy of the folder is its own."""
+    """What an earlier run of the same plan left in the folder, if it did; the folder may have been moved."""
     folder = folder.absolute()
     if not (folder / MEMO).is_file():
         return None
     memo = json.loads((folder / MEMO).read_text(encoding="utf-8"))
     if memo["plan"] != asdict(plan):
         return None
-    made_in = Path(memo["archive"]).parent
-    frames = tuple(folder / Path(path).relative_to(made_in) for path in memo["frames"])
-    return Prepared(folder / "archive", plan, memo["calibration"], memo["reference"], frames)
+    frames = tuple(folder / path for path in memo["frames"])
+    return Prepared(folder / memo["archive"], plan, memo["calibration"], memo["reference"], frames)
 
 
 def few_epochs(settings: Settings, n_epochs: int) -> Settings:
@@ -211,32 +214,6 @@ def _coverage(facts: Mapping[str, Any], corners: np.ndarray) -> Coverage:
         corners=[(float(ra), float(dec)) for ra, dec in corners],
         record=dict(facts),
     )
-
-
-@dataclass(frozen=True)
-class PacketWork:
-    """What the packets of one candidate are made from, again and again."""
-
-    record: Mapping[str, Any]
-    history: list[Mapping[str, Any]]
-    images: tuple[np.ndarray, ...]
-
-    def packet(self) -> bytes:
-        """Three cutouts, a packet with its history, its bytes."""
-        stamps = cut_stamps(self.images, 100.0, 100.0, 6.2, True)
-        return encode_packet(build_packet(self.record, "ZTF19aaaaaaa", self.history, None, stamps))
-
-
-def packet_work(prepared: Prepared, identifier: QuadrantId, n_history: int = 30) -> PacketWork:
-    """A candidate of the quadrant with a full history."""
-    store = open_archive(prepared.archive).store
-    facts = store.load_json("difference_metrics", identifier)["facts"]
-    found = store.load_table("candidates", identifier, "candidates")
-    record = candidate_records(found[:1], facts)[0]
-    history = [{**record, "jd": record["jd"] - 0.9 * (k + 1)} for k in range(n_history)]
-    rng = np.random.default_rng(3)
-    images = tuple(rng.normal(0, 30, (200, 200)).astype(np.float32) for _ in range(3))
-    return PacketWork(record, history, images)
 
 
 def _new_archive(folder: Path, camera: str, made: NightSummary) -> Path:

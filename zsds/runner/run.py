@@ -10,6 +10,7 @@ from typing import Any
 
 from zsds.core.errors import UnusableData, ZsdsError
 from zsds.db.ledger import Outcome, State
+from zsds.kernels import first_use
 from zsds.pipeline.settings import Settings
 from zsds.runner.archive import Archive, open_archive
 from zsds.runner.steps import STEPS
@@ -71,7 +72,8 @@ def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
     state, reason, detail = State.DONE, None, ""
     metrics: dict[str, Any] = {}
     try:
-        metrics = dict(STEPS[task.kind](task.key, task.inputs, archive, settings))
+        with first_use(task.kind):
+            metrics = dict(STEPS[task.kind](task.key, task.inputs, archive, settings))
     except UnusableData as error:
         state, reason, metrics = State.REJECTED, str(error), dict(error.numbers)
     except ZsdsError as error:  # a file or a setting that somebody can mend: the next run tries again
