@@ -160,6 +160,14 @@ def test_swap_only_flips_the_sign(rng):
     assert np.corrcoef(one.score[quiet], two.score[quiet])[0, 1] < -0.999
 
 
+def test_flux_scale_is_right_whichever_image_has_the_noise(rng):
+    """Squares of a noisy reference exceed those of its stars: it would seem brighter than it is, both ways."""
+    stars = make_stars(rng, WCS, SHAPE, 120, faint=2500, bright=15000)
+    n, r = pair(rng, stars, reference_sky=400.0, zero=25.0)
+    one, two = subtract(n, r), subtract(r, n)
+    assert one.flux_scale * two.flux_scale == pytest.approx(1, abs=one.metrics["flux_scale_err"] / 2)
+
+
 @pytest.mark.parametrize("fwhm", [(2.4, 2.2), (2.0, 2.8), (2.8, 2.0)])
 def test_injected_fluxes_are_unbiased_with_honest_errors(rng, fwhm):
     new, stars = [], make_stars(rng, WCS, SHAPE, 40, bright=30000)

@@ -194,6 +194,11 @@ class _Shape:
     slope: tuple[float, float]
     peak: float
 
+    @property
+    def noise_left(self) -> NDArray[np.float64]:
+        """Variance of the reference's noise, convolved with the science PSF, and of its slopes, where it was 1."""
+        return 1 / np.array([self.area[0], self.slope[0], self.slope[0]])
+
 
 def _shape(science: Exposure, reference: Exposure) -> _Shape:
     if science.psf is None or reference.psf is None:
@@ -258,9 +263,10 @@ def _fit_star(
     ]
     core = slice(half + 1, size - half - 1)
     a, b = (irfft2(spectrum, square)[core, core] for spectrum in spectra)
-    ratio, dx, dy = _solve(a, spectra[1], core, (0.0, 0.0))
+    noise = float(np.nanmedian(reference.variance[cut][::3, ::3])) * shape.noise_left
+    ratio, dx, dy = _solve(a, spectra[1], core, (0.0, 0.0), noise)
     if 0.03 < np.hypot(dx, dy) < settings.max_shift:
-        ratio, dx, dy = _solve(a, spectra[1], core, (dx, dy))
+        ratio, dx, dy = _solve(a, spectra[1], core, (dx, dy), noise)
     errors = _star_errors((science, reference), cut, (a, b), shape)
     if 1 / errors[1][0] < settings.min_snr:
         return None
@@ -269,15 +275,17 @@ def _fit_star(
     relative, shift = (float(np.hypot(*pair)) for pair in zip(*errors, strict=True))
     if 1 / relative < settings.min_snr and np.hypot(dx, dy) < settings.max_shift:
         return None
+    ratio /= 1 + errors[1][0] ** 2  # the mean of a ratio is so much above the ratio of means
     return ratio, ratio * relative, dx, dy, shift
 
 
 def _solve(
-    a: NDArray, spectrum: NDArray, core: slice, shift: tuple[float, float]
+    a: NDArray, spectrum: NDArray, core: slice, shift: tuple[float, float], noise: NDArray[np.float64]
 ) -> tuple[float, float, float]:
     """Least squares for a = ratio b(x + d) + constant about a first shift; b comes as its spectrum.
 
     Derivatives are exact (i k times the spectrum), so the answer is right to second order in what is left.
+    The squares of b and its derivatives hold ``noise`` (variances [3]), which would make every ratio low.
     """
     size = spectrum.shape[0]
     spectrum = spectrum * phase_ramp(size, *shift)
@@ -286,7 +294,8 @@ def _solve(
     radius = a.shape[0] // 2
     use = np.hypot(*np.indices(a.shape) - radius) <= radius
     design = np.stack([*(plane[use] for plane in planes), np.ones(use.sum())], axis=1).astype(float)
-    solution = np.linalg.lstsq(design.T @ design, design.T @ a[use].astype(float), rcond=None)[0]
+    normal = design.T @ design - use.sum() * np.diag(np.append(noise, 0))
+    solution = np.linalg.lstsq(normal, design.T @ a[use].astype(float), rcond=None)[0]
     ratio = float(solution[0])
     if not ratio > 0:
         return 0.0, 0.0, 0.0
