@@ -160,6 +160,15 @@ def test_swap_only_flips_the_sign(rng):
     assert np.corrcoef(one.score[quiet], two.score[quiet])[0, 1] < -0.999
 
 
+def test_sky_is_right_under_a_noisy_reference(rng):
+    """Pixels chosen by the reference's own noise would carry the error of where it is cut into the sky."""
+    n, r = pair(rng, reference_sky=4000.0, zero=25.0)
+    result = subtract(n, r, replace(PLAIN, background_cell=64))
+    pull = result.exposure.data / np.sqrt(result.exposure.variance)
+    cells = pull[10:320, 10:380].reshape(5, 62, 5, 74).mean(axis=(1, 3))
+    assert np.sqrt(np.mean(cells**2)) < 1.2 / np.sqrt(62 * 74)
+
+
 def test_flux_scale_is_right_whichever_image_has_the_noise(rng):
     """Squares of a noisy reference exceed those of its stars: it would seem brighter than it is, both ways."""
     stars = make_stars(rng, WCS, SHAPE, 120, faint=2500, bright=15000)

@@ -23,6 +23,7 @@ from zsds.subtract.planes import (
     DISTRUSTED,
     Coverage,
     away_from_changes,
+    constant_sky,
     find_coverage,
     find_undefined,
     make_planes,
@@ -102,12 +103,11 @@ def subtract(
     match = match_stars(science, reference, _expected_scale(science, reference), settings.match, stars)
     ny, nx = science.shape
     scale = match.flux_scale.at(nx / 2, ny / 2)
-    noise = float(np.sqrt(np.median(science.variance[::7, ::7][coverage.both[::7, ::7]])))
-    constant = np.float32(scale) * reference.data
     background = None
     if settings.background_cell:
-        cell = 4 * settings.background_cell
-        background = sky_level(science.data - constant, constant, coverage.both, noise, cell)
+        constant, noise = constant_sky(science, reference, scale, coverage.both)
+        difference = science.data - np.float32(scale) * reference.data
+        background = sky_level(difference, constant, coverage.both, noise, 4 * settings.background_cell)
     undersampled = [sampling_error(psf, nx / 2, ny / 2) for psf in (science.psf, reference.psf)]
     curvature = float(np.sqrt(settings.curvature**2 + np.sum(np.square(undersampled))))
     planes = make_planes(science, reference, coverage, background, curvature)
