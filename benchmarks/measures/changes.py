@@ -26,7 +26,7 @@ EDGE_PX = 12
 RAY_PX = 4  # the light of a ray spreads in the difference
 CELL = 64  # pixels in which the bare sky is looked for
 TILES = 4
-SWAP_PX = 16  # reach of a defect whose filling differs
+SWAP_PX = 32  # reach of the kernels, and so of defects, which are filled with the other image
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def star_score_rows(done: Processed, injected: Injected) -> list[Row]:
 def swap_rows(done: Processed) -> list[Row]:
     """Largest departure of the difference and of the score from the opposite sign when the images are swapped.
 
-    Away from defects, which are filled with the other image; the score where nothing has changed, since the noise
+    Away from defects; the score where nothing has changed, since the noise
     of registration follows the image that is moved, and without that of interpolation.
     """
     settings = replace(Settings().difference.subtract, curvature=0.0)
