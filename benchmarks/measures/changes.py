@@ -213,7 +213,7 @@ def star_score_rows(done: Processed, injected: Injected) -> list[Row]:
 
 
 def swap_rows(done: Processed) -> list[Row]:
-    """Largest departure of the difference and of the score from the opposite sign when the images are swapped.
+    """Largest departure of difference and score from the opposite sign when the images are swapped.
 
     Away from defects; the score where nothing has changed, since the noise
     of registration follows the image that is moved, and without that of interpolation.

@@ -170,7 +170,7 @@ def test_sky_is_right_under_a_noisy_reference(rng):
 
 
 def test_flux_scale_is_right_whichever_image_has_the_noise(rng):
-    """Squares of a noisy reference exceed those of its stars: it would seem brighter than it is, both ways."""
+    """Squares of a noisy reference exceed those of its stars: it would seem too bright, both ways."""
     stars = make_stars(rng, WCS, SHAPE, 120, faint=2500, bright=15000)
     n, r = pair(rng, stars, reference_sky=400.0, zero=25.0)
     one, two = subtract(n, r), subtract(r, n)

@@ -196,7 +196,7 @@ class _Shape:
 
     @property
     def noise_left(self) -> NDArray[np.float64]:
-        """Variance of the reference's noise, convolved with the science PSF, and of its slopes, where it was 1."""
+        """Variance of the reference's noise, convolved with the science PSF, and of its slopes; 1 before."""
         return 1 / np.array([self.area[0], self.slope[0], self.slope[0]])
 
 
