@@ -20,6 +20,7 @@ from zsds.reference.psf import phase_ramp
 from zsds.subtract.choice import choose_stars
 from zsds.subtract.zogy import centred
 
+TWO_SIDED_95 = 1.96  # standard deviations within which 95 % of a normal distribution lie
 FEW_STARS = 3  # so many misplaced ones may be variables or movers
 
 
@@ -54,6 +55,12 @@ class Surface:
         """Value at a pixel position."""
         return float((_terms(np.array([x]), np.array([y]), self.order, self.shape) @ self.coefficients)[0])
 
+    @property
+    def range(self) -> float:
+        """From the least to the largest value at the corners of the image."""
+        ny, nx = self.shape
+        return float(np.ptp([self.at(x, y) for x in (0, nx - 1) for y in (0, ny - 1)]))
+
 
 @dataclass(frozen=True)
 class Match:
@@ -65,8 +72,11 @@ class Match:
         Science electrons per unit of the reference; reference minus science position, pixels.
     flux_rms : float
         Relative scatter of stars about the flux scale.
+    flux_excess : float
+        Relative scatter of all but the worst 5 % of the brighter stars beyond their noise: what clouds, flats
+        and colours leave.
     flux_error : float
-        Relative error of the mean flux scale.
+        Relative error of the mean flux scale, as far as it comes from the stars' noise.
     dx_rms, dy_rms : float
         Registration that remains, pixels, noise of the stars removed.
     n_stars : int
@@ -77,6 +87,7 @@ class Match:
     dx: Surface
     dy: Surface
     flux_rms: float
+    flux_excess: float
     flux_error: float
     dx_rms: float
     dy_rms: float
@@ -144,6 +155,7 @@ def match_stars(
         shift_x,
         shift_y,
         flux_rms,
+        _flux_excess(residual, fits.ratio_err / fits.ratio),
         flux_error,
         _excess(fits.dx - _evaluate(shift_x, fits), fits.shift_err, kept_x, settings),
         _excess(fits.dy - _evaluate(shift_y, fits), fits.shift_err, kept_y, settings),
@@ -167,7 +179,7 @@ def _match_few(fits: _Fits, expected: float | None, shape: tuple[int, int], sett
         dx, dy = float(np.median(fits.dx)), float(np.median(fits.dy))
     rms = settings.misplacement_px / np.sqrt(max(n, 1))
     flat = [Surface(np.array([v]), 0, shape) for v in (scale, dx, dy)]
-    return Match(*flat, flux_rms, flux_error, rms, rms, n)
+    return Match(*flat, flux_rms, 0.0, flux_error, rms, rms, n)
 
 
 def _half_size(science: Exposure, reference: Exposure) -> int:
@@ -356,6 +368,13 @@ def _evaluate(surface: Surface, fits: _Fits) -> NDArray[np.float64]:
 def _terms(x: NDArray, y: NDArray, order: int, shape: tuple[int, int]) -> NDArray[np.float64]:
     u, v = 2 * x / max(shape[1] - 1, 1) - 1, 2 * y / max(shape[0] - 1, 1) - 1
     return np.stack([u**i * v**j for i in range(order + 1) for j in range(order + 1 - i)], axis=1)
+
+
+def _flux_excess(residual: NDArray, error: NDArray) -> float:
+    """Scatter beyond the noise, from the better half of the stars: nearly all, for a cloud may cover few."""
+    sharp = error <= np.median(error)
+    wide = float(np.percentile(np.abs(residual[sharp]), 95)) / TWO_SIDED_95
+    return float(np.sqrt(max(wide**2 - float(np.median(error[sharp] ** 2)), 0.0)))
 
 
 def _excess(residual: NDArray, error: NDArray, kept: NDArray, settings: MatchSettings) -> float:

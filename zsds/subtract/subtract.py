@@ -252,11 +252,14 @@ def _assemble(
 ) -> Difference:
     """Score, masks, PSF and numbers of the finished tiles."""
     mask = _joined_mask(science, reference, coverage, settings.edge)
+    ny, nx = science.shape
     cells = measure_widths(products.score, products.flux_err, coverage.both, settings.width_cell)
     metrics = {
         "score_width": float(np.median(cells.width)),
         "score_mean": float(np.median(cells.mean)),
         "flux_scale_rms": match.flux_rms,
+        "flux_scale_range": match.flux_scale.range / match.flux_scale.at(nx / 2, ny / 2),
+        "flux_scale_excess": match.flux_excess,
         "flux_scale_err": match.flux_error,
         "n_match_stars": float(match.n_stars),
         "overlap": float(coverage.both.mean()),
@@ -266,7 +269,6 @@ def _assemble(
     if settings.normalise:
         factors = np.clip(cells.width, 0.5, 2.0).astype(np.float32)
         rescale(products.score, products.flux_err, cells.rows, cells.cols, factors)
-    ny, nx = science.shape
     psf = _difference_psf(science.psf, layout, kernels_at, settings.psf_size)
     metrics["difference_fwhm"] = effective_fwhm(psf.at(nx / 2, ny / 2))
     if not coverage.reference.all():
