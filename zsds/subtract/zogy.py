@@ -24,7 +24,7 @@ from zsds.reference.psf import phase_ramp
 
 # Share of a star's light that is taken to stand on its central pixel: where neither PSF lets anything pass,
 # the kernels are those of plain noise, not the ratio of two models' errors, which differs from node to node.
-TRACE = 2e-4
+TRACE = 1e-3
 
 
 @dataclass(frozen=True)
