@@ -136,6 +136,17 @@ def test_saturated_stars_of_the_reference_leave_no_peaks_around(rng):
     assert 0.9 < np.nanstd(score[(distance > 12) & (distance < 40)]) < 1.1
 
 
+def test_infinite_light_of_the_reference_counts_as_unknown(rng):
+    n, r = pair(rng)
+    data, mask = r.data.copy(), r.mask.copy()
+    data[150:153, 200:203], mask[150:153, 200:203] = np.inf, Mask.SATURATED
+    result = subtract(n, replace(r, data=data, mask=mask), PLAIN)
+    known = np.isfinite(result.exposure.data)
+    assert known.mean() > 0.99 and not known[151, 201]
+    assert np.isfinite(result.exposure.variance[known]).all()
+    assert np.nanmax(result.flux_err) < 3 * np.nanmedian(result.flux_err)
+
+
 def test_false_peaks_are_as_many_as_gaussian_noise_gives(rng):
     """Peaks above u of a Gaussian field: area * (second moment) / (2 pi)^(3/2) * u exp(-u^2 / 2)."""
     found, expected = 0, 0.0

@@ -143,8 +143,8 @@ def _add_clipped_light(
 
     It is far above all other variances, out of the range of their transforms, so it is added pixel by pixel.
     """
-    rows, cols = np.nonzero((reference.mask & np.uint32(DISTRUSTED)) != 0)
-    lost = (relative * np.nan_to_num(reference.data[rows, cols])) ** 2
+    rows, cols = np.nonzero(((reference.mask & np.uint32(DISTRUSTED)) != 0) & np.isfinite(reference.data))
+    lost = (relative * reference.data[rows, cols]) ** 2
     nodes = np.stack(
         [abs(np.subtract.outer(p, n)).argmin(1) for p, n in zip((cols, rows), layout.nodes, strict=True)]
     )
