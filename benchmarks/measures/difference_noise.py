@@ -58,7 +58,7 @@ def _whiteness_rows(done: Processed, pull: NDArray, dark: NDArray) -> list[Row]:
 
 
 def _score_weight(done: Processed) -> NDArray[np.float64]:
-    """Share of each frequency of `power_spectrum` in the score, |P_D|^2; the columns between 0 and 0.5 twice."""
+    """Share of each frequency of `power_spectrum` in the score, |P_D|^2; both signs of those of x."""
     exposure = done.difference.difference.exposure
     ny, nx = exposure.shape
     stamp = exposure.psf.at(nx / 2, ny / 2).astype(np.float64)
