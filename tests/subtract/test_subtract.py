@@ -89,7 +89,7 @@ def test_empty_sky_has_unit_score_and_white_noise(rng, fwhm):
 
 
 def test_noise_of_an_interpolated_reference_leaves_the_difference_white(rng):
-    power = resampled_power(1.5, is_coadd=True)
+    power = resampled_power(1.5)
     n, r = pair(rng, science=1.9, reference=2.6, reference_sky=200.0)
     filtered = irfft2(rfft2(r.data) * noise_transfer_of(power, SHAPE), SHAPE).astype(np.float32)
     result = subtract(n, replace(r, data=filtered, noise_power=power), PLAIN)

@@ -125,11 +125,12 @@ def difference_kernels(
 
 
 def noise_transfer(power: NDArray[np.float64] | None, size: int) -> NDArray[np.float64]:
-    """T [size, size // 2 + 1] from the power along one axis at frequencies 0 to 0.5; 1 for None."""
+    """T [size, size // 2 + 1] from the power along each axis at frequencies 0 to 0.5; 1 for None."""
     if power is None:
         return np.ones((size, size // 2 + 1))
-    table = np.linspace(0, 0.5, power.size)
-    lines = [np.interp(np.abs(f), table, power) for f in (np.fft.fftfreq(size), np.fft.rfftfreq(size))]
+    table, axes = np.linspace(0, 0.5, power.shape[-1]), (np.fft.fftfreq(size), np.fft.rfftfreq(size))
+    both = np.broadcast_to(power, (2, power.shape[-1]))
+    lines = [np.interp(np.abs(f), table, along) for f, along in zip(axes, both, strict=True)]
     return np.sqrt(np.outer(*lines))
 
 
