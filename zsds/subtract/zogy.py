@@ -101,7 +101,7 @@ def difference_kernels(
     size : int
         Of the kernels, even and well above the PSFs'.
     """
-    psf_n, psf_r = (rfft2(centred(psf.at(node.x, node.y), size)) + TRACE for psf in psfs)
+    psf_n, psf_r = ((rfft2(centred(psf.at(node.x, node.y), size)) + TRACE) / (1 + TRACE) for psf in psfs)
     var_n, var_r = node.science_noise**2, (node.reference_noise * node.flux_scale) ** 2
     power = var_n * np.abs(noise[0] * psf_r) ** 2 + var_r * np.abs(noise[1] * psf_n) ** 2
     root = np.sqrt((var_n + var_r) / power)
