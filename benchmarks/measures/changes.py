@@ -1,6 +1,6 @@
 """Rows about the difference: its score on empty sky and at stars, injected transients, false alerts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
@@ -17,13 +17,16 @@ from benchmarks.measures.stars import light_in_stamp
 from benchmarks.rows import Row, pull_rows
 from zsds.core.flags import Mask, is_defect
 from zsds.core.robust import central_width
+from zsds.pipeline.settings import Settings
 from zsds.sim import SimulatedQuadrant
+from zsds.subtract import subtract
 
 RADIUS_PX = 1.5  # a candidate this near to a transient is that transient
 EDGE_PX = 12
 RAY_PX = 4  # the light of a ray spreads in the difference
 CELL = 64  # pixels in which the bare sky is looked for
 TILES = 4
+SWAP_PX = 32  # reach of the kernels, and so of defects, which are filled with the other image
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def change_rows(done: Processed, injected: Injected) -> list[Row]:
         *completeness_rows(done.case.name, [injected]),
         *false_rows(done, injected.x, injected.y),
         *noise_rows(done, empty_sky(done, injected)),
+        *swap_rows(done),
     ]
 
 
@@ -206,6 +210,27 @@ def star_score_rows(done: Processed, injected: Injected) -> list[Row]:
     share = float((values < 5).mean()) if n else float("nan")
     error = np.sqrt(max(share * (1 - share), 0.01) / n) if n else 0.0
     return [Row("stars S/N > 100 with score < 5, fraction", done.case.name, share, error, 1, low=0.99, n=n)]
+
+
+def swap_rows(done: Processed) -> list[Row]:
+    """Largest departure of difference and score from the opposite sign when the images are swapped.
+
+    Away from defects; the score where nothing has changed, since the noise
+    of registration follows the image that is moved, and without that of interpolation.
+    """
+    settings = replace(Settings().difference.subtract, curvature=0.0)
+    images = done.science.result.exposure, done.template
+    found = [subtract(a, b, settings, done.science.result.measured.stars) for a, b in (images, images[::-1])]
+    defect = is_defect(found[0].exposure.mask) | is_defect(found[1].exposure.mask)
+    clean = maximum_filter(defect, 2 * SWAP_PX + 1) == 0
+    pulls = [one.exposure.data[clean] / np.sqrt(one.exposure.variance[clean]) for one in found]
+    still = clean & (np.abs(found[0].score) < 5)
+    scores = [one.score[still] for one in found]
+    return [
+        Row(f"images swapped, {what} off the opposite, largest, in noises", done.case.name,
+            float(np.abs(one + two).max()), bound=0.0, high=0.5, n=one.size)
+        for what, (one, two) in (("difference", pulls), ("score", scores))
+    ]  # fmt: skip
 
 
 def flux_rows(done: Processed, injected: Injected) -> list[Row]:

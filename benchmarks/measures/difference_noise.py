@@ -47,12 +47,27 @@ def _whiteness_rows(done: Processed, pull: NDArray, dark: NDArray) -> list[Row]:
     line = np.cos(np.pi / 2 * np.arange(-LAGS, LAGS + 1) / (LAGS + 1)) ** 2
     error = float((line**2).sum()) / np.sqrt(dark.sum())
     worst = 100 * float(np.abs(power - 1).max())
+    weight = _score_weight(done)
+    seen = power / np.average(power, weights=weight)
+    felt = 100 * float(np.sqrt(np.average((seen - 1) ** 2, weights=weight)))
     return [
-        Row(
-            "difference noise, largest departure of its power from white, %",
-            done.case.name, worst, 100 * error, 0, high=2.0, n=int(dark.sum()),
-        )
+        Row(f"difference noise, {label} departure of its power from white, %",
+            done.case.name, value, 100 * error, 0, high=2.0, n=int(dark.sum()))
+        for label, value in (("largest", worst), ("score-weighted", felt))
     ]  # fmt: skip
+
+
+def _score_weight(done: Processed) -> NDArray[np.float64]:
+    """Share of each frequency of `power_spectrum` in the score, |P_D|^2; both signs of those of x."""
+    exposure = done.difference.difference.exposure
+    ny, nx = exposure.shape
+    stamp = exposure.psf.at(nx / 2, ny / 2).astype(np.float64)
+    offset = np.arange(stamp.shape[0]) - stamp.shape[0] // 2
+    lines = (np.fft.fftfreq(2 * LAGS + 1), np.fft.rfftfreq(2 * LAGS + 1))
+    waves = [np.exp(-2j * np.pi * np.outer(line, offset)) for line in lines]
+    weight: NDArray[np.float64] = np.abs(waves[0] @ stamp @ waves[1].T) ** 2
+    weight[:, 1:] *= 2
+    return weight
 
 
 def _seam_rows(done: Processed, pull: NDArray, dark: NDArray) -> list[Row]:

@@ -15,6 +15,7 @@ from zsds.subtract import MatchSettings, SubtractSettings, subtract
 from zsds.subtract.match import match_stars
 
 NODES = 9  # places each way at which the registration is judged
+HARDLY_ANY = np.float32(1e-4)  # of the noise's variance: there is none, and none is to be taken off stars
 STAR_SNR = 100.0  # of the stars that tell what is left
 
 
@@ -51,6 +52,7 @@ def star_residuals(done: Processed) -> NDArray[np.float64]:
     """Flux left of each constant star over its flux, with true PSFs, solutions and zero points, no noise."""
     science = noiseless(done.science)
     template = make_template([noiseless(one) for one in done.references], science)
+    science, template = (replace(one, variance=one.variance * HARDLY_ANY) for one in (science, template))
     settings = SubtractSettings(background_cell=0, normalise=False)
     found = subtract(science, template, settings, done.science.result.measured.stars)
     stars = true_stars(done.science).truth

@@ -36,6 +36,8 @@ class SkyCase:
         Range of the reference's epochs.
     family : str
         Of the PSF.
+    asymmetry : float
+        Length of trails and of coma's tails, in FWHM.
     crowded : bool
         Goals are those of 40,000 stars.
     blemished : bool
@@ -50,6 +52,7 @@ class SkyCase:
     seed: int
     crowded: bool = False
     blemished: bool = False
+    asymmetry: float = 0.8
 
 
 SKIES = (
@@ -61,6 +64,7 @@ SKIES = (
     SkyCase("sharper", 6000, 1.8, (2.4, 2.9), "gaussian_wings", 6),
     SkyCase("wide", 6000, 4.0, (2.6, 3.4), "moffat", 7),
     SkyCase("crowded", 40000, 2.2, (1.9, 2.4), "kolmogorov", 8, crowded=True),
+    SkyCase("sharp-trailed", 6000, 1.3, (1.2, 1.6), "trailed", 9, asymmetry=1.6),
 )
 
 
@@ -178,6 +182,7 @@ def epoch_settings(case: SkyCase, frame: Frame) -> EpochSettings:
         fwhm_range=case.reference_fwhm,
         science_fwhm=case.fwhm,
         families=(case.family,),
+        asymmetry=case.asymmetry,
         colour_coeff=0.05,
         mag_range=(13.0, 21.0),
         snr_range=(3.0, 80.0),

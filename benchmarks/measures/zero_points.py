@@ -26,7 +26,10 @@ FRAME = Frame((640, 660), n_epochs=0, n_transients=0)
 
 @dataclass(frozen=True)
 class Tie:
-    """How one quadrant was tied to the catalog: errors as they are and as stated, mag and mag per mag."""
+    """How one quadrant was tied to the catalog: errors as they are and as stated, mag and mag per mag.
+
+    ``patchiness`` is what the clear sky is said to vary by, mag.
+    """
 
     case: SkyCase
     off: float
@@ -34,6 +37,7 @@ class Tie:
     colour_off: float
     colour_err: float
     n_stars: int
+    patchiness: float
 
 
 def drawn(seed: int) -> SkyCase:
@@ -63,7 +67,8 @@ def tie(one: Calibrated) -> Tie:
     found, true = one.result.exposure.zero_point, one.simulated.exposure.zero_point
     off = found.value - true_zero_point(one) - 2.5 * np.log10(psf_scale(one))
     colour_off = found.colour_coeff - true.colour_coeff
-    return Tie(one.case, float(off), found.err, colour_off, found.colour_err, found.n_stars)
+    patchiness = one.result.metrics["patchiness"]
+    return Tie(one.case, float(off), found.err, colour_off, found.colour_err, found.n_stars, patchiness)
 
 
 def tied(seed: int) -> Tie | None:
@@ -79,11 +84,16 @@ def tie_rows(ties: list[Tie]) -> list[Row]:
     """Pulls, and how far zero points and colour terms are off."""
     values = np.array([(one.off, one.err, one.colour_off, one.colour_err) for one in ties])
     off, err, colour, colour_err = values.T
+    patchy = np.array([one.patchiness for one in ties])
+    share = float(np.mean(patchy > 0))
+    share_err = float(np.sqrt(max(share * (1 - share), 1 / patchy.size) / patchy.size))
     return [
         *pull_rows(f"zero point of {len(ties)} quadrants", "random", off / err, (0.1, 0.1)),
         *pull_rows(f"colour term of {len(ties)} quadrants", "random", colour / colour_err, (0.1, 0.1)),
         _spread("zero points, 68 % within, mmag", off, err, None),
         _spread("colour terms, 68 % within, mmag/mag", colour, colour_err, 5.0),
+        Row("clear skies called patchy, %", "random", 100 * share, 100 * share_err, 0.0, n=patchy.size),
+        Row("clear skies, largest patchiness, mmag", "random", 1000 * float(patchy.max()), n=patchy.size),
     ]
 
 

@@ -63,19 +63,19 @@ def test_noise_of_few_stars_is_rarely_followed():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_patches_are_noticed_and_noise_is_not(seed):
-    x, y, residual, _, _ = calibrators(800, 0.0, seed)
-    assert measure_patchiness(x, y, residual, SHAPE).scatter == 0
+    x, y, residual, err, _ = calibrators(800, 0.0, seed)
+    assert measure_patchiness(x, y, residual, err, SHAPE).scatter == 0
     patches = 0.02 * np.sqrt(2) * np.sign(np.sin(x / 3072 * 8 * np.pi) * np.sin(y / 3080 * 8 * np.pi))
     residual[5] = np.nan
-    found = measure_patchiness(x, y, residual + patches, SHAPE)
+    found = measure_patchiness(x, y, residual + patches, err, SHAPE)
     assert 60 <= found.n_places <= 64  # some of 12 stars on average have fewer than 6
     assert found.scatter == pytest.approx(0.02 * np.sqrt(2), rel=0.2)
 
 
 @pytest.mark.parametrize("n", [0, 1, 39])
 def test_few_stars_say_nothing_of_patches(n):
-    x, y, residual, *_ = calibrators(n, 0.0)
-    assert measure_patchiness(x, y, residual, SHAPE).scatter == 0
+    x, y, residual, err, _ = calibrators(n, 0.0)
+    assert measure_patchiness(x, y, residual, err, SHAPE).scatter == 0
 
 
 def test_a_corner_without_calibrators_is_not_extrapolated():
@@ -94,16 +94,27 @@ def test_edge_of_a_cloud_is_noticed_although_all_stars_behind_it_are_far_off(sha
     rng = np.random.default_rng(3)
     x, y = rng.uniform(0, 3072, (2, 640))
     lost = np.where(x > 3072 * (1 - share), dimmed, 0)
-    found = measure_patchiness(x, y, lost + rng.normal(0, 0.02, 640), SHAPE)
+    found = measure_patchiness(x, y, lost + rng.normal(0, 0.02, 640), np.full(640, 0.02), SHAPE)
     expected = dimmed * np.sqrt(share * (1 - share))
     assert found.scatter == pytest.approx(expected, rel=3 / np.sqrt(2 * found.n_places))
 
 
 def test_noise_is_rarely_called_patchy():
-    noise = [measure_patchiness(*calibrators(n, 0.0, n)[:3], SHAPE).scatter for n in range(100, 160)]
+    noise = [measure_patchiness(*calibrators(n, 0.0, n)[:4], SHAPE).scatter for n in range(100, 160)]
     assert np.count_nonzero(noise) <= 6  # 3 sigma of a chi-square are exceeded in 2 %
 
 
+def test_places_of_faint_calibrators_are_not_called_patchy():
+    """Their means scatter more than those of bright ones, as their errors say."""
+    found = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        x, y = rng.uniform(0, 3072, (2, 700))
+        err = 10 ** rng.uniform(-2.3, -1, 700)
+        found.append(measure_patchiness(x, y, rng.normal(0, err), err, SHAPE).scatter)
+    assert np.count_nonzero(found) <= 6
+
+
 def test_equal_residuals_are_not_patchy():
-    x, y, *_ = calibrators(100, 0.0)
-    assert measure_patchiness(x, y, np.zeros(100), SHAPE).scatter == 0
+    x, y, _, err, _ = calibrators(100, 0.0)
+    assert measure_patchiness(x, y, np.zeros(100), err, SHAPE).scatter == 0

@@ -135,7 +135,7 @@ def test_real_sky_is_level_until_it_is_tilted(real_list):
     err, shape = np.hypot(1.0857 * stars[1] / stars[0], stars[3]), (2050, 2050)
     level = fit_star_flat(x, y, residual, err, shape)
     assert level.order == 0
-    assert measure_patchiness(x, y, residual, shape).scatter == 0
+    assert measure_patchiness(x, y, residual, err, shape).scatter == 0
     tilted = fit_star_flat(x, y, residual + 0.1 * (x / 2050 - 0.5), err, shape)
     slope = np.ptp(tilted.at([0.0, 2049.0], [1000.0, 1000.0]))
     assert slope == pytest.approx(0.1, abs=4 * zero.rms * np.sqrt(12 / zero.n_stars))

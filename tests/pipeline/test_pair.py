@@ -101,6 +101,28 @@ def test_wrong_pairs_are_refused():
         subtract_pair(exposure(1, wcs(), n_stars=0), new, PairSettings())
 
 
+def test_flux_scale_is_off_by_no_more_than_its_error():
+    """The PSFs of forty stars are wrong by parts in a thousand, and the scale of all stars with them."""
+    pulls = []
+    for seed in (11, 21, 31):
+        new, old = exposure(seed, None), exposure(seed + 1, None, fwhm=2.2)
+        metrics = subtract_pair(new, old, PairSettings()).result.metrics
+        pulls.append((metrics["flux_scale"] - 1) / metrics["flux_scale_err"])
+    assert np.sum(np.square(pulls)) < 11.3  # 1 % of chi-squares of 3 are above
+
+
+@pytest.mark.parametrize(("factor", "told"), [(0.85, "scatters by"), (1.0, "")])
+def test_clouds_are_told(tmp_path, monkeypatch, capsys, factor, told):
+    science = image(1)
+    science[80:180] = 400 + factor * (science[80:180] - 400)
+    new = write(tmp_path / "new.fits", science, wcs(), MAGZP=25.0)
+    old = write(tmp_path / "old.fits", image(2, fwhm=2.3), wcs(), MAGZP=25.0)
+    code, text = run(monkeypatch, capsys, new, old, "--out", tmp_path / "out")
+    assert code == 0
+    notes = [line for line in (text.out + text.err).splitlines() if "flux ratio of the two" in line]
+    assert len(notes) == bool(told) and all(told in line for line in notes)
+
+
 def test_without_wcs_the_stars_give_the_shift():
     result = subtract_pair(exposure(1, None), exposure(2, None, shift=(0.6, 0.3)), PairSettings())
     registration = result.result.difference.registration

@@ -89,7 +89,7 @@ def test_empty_sky_has_unit_score_and_white_noise(rng, fwhm):
 
 
 def test_noise_of_an_interpolated_reference_leaves_the_difference_white(rng):
-    power = resampled_power(1.5, is_coadd=True)
+    power = resampled_power(1.5)
     n, r = pair(rng, science=1.9, reference=2.6, reference_sky=200.0)
     filtered = irfft2(rfft2(r.data) * noise_transfer_of(power, SHAPE), SHAPE).astype(np.float32)
     result = subtract(n, replace(r, data=filtered, noise_power=power), PLAIN)
@@ -136,6 +136,17 @@ def test_saturated_stars_of_the_reference_leave_no_peaks_around(rng):
     assert 0.9 < np.nanstd(score[(distance > 12) & (distance < 40)]) < 1.1
 
 
+def test_infinite_light_of_the_reference_counts_as_unknown(rng):
+    n, r = pair(rng)
+    data, mask = r.data.copy(), r.mask.copy()
+    data[150:153, 200:203], mask[150:153, 200:203] = np.inf, Mask.SATURATED
+    result = subtract(n, replace(r, data=data, mask=mask), PLAIN)
+    known = np.isfinite(result.exposure.data)
+    assert known.mean() > 0.99 and not known[151, 201]
+    assert np.isfinite(result.exposure.variance[known]).all()
+    assert np.nanmax(result.flux_err) < 3 * np.nanmedian(result.flux_err)
+
+
 def test_false_peaks_are_as_many_as_gaussian_noise_gives(rng):
     """Peaks above u of a Gaussian field: area * (second moment) / (2 pi)^(3/2) * u exp(-u^2 / 2)."""
     found, expected = 0, 0.0
@@ -158,6 +169,23 @@ def test_swap_only_flips_the_sign(rng):
     quiet = one.exposure.variance < 1.2 * np.median(one.exposure.variance)
     np.testing.assert_allclose(one.score[quiet], -two.score[quiet], atol=0.25)
     assert np.corrcoef(one.score[quiet], two.score[quiet])[0, 1] < -0.999
+
+
+def test_sky_is_right_under_a_noisy_reference(rng):
+    """Pixels chosen by the reference's own noise would carry the error of where it is cut into the sky."""
+    n, r = pair(rng, reference_sky=4000.0, zero=25.0)
+    result = subtract(n, r, replace(PLAIN, background_cell=64))
+    pull = result.exposure.data / np.sqrt(result.exposure.variance)
+    cells = pull[10:320, 10:380].reshape(5, 62, 5, 74).mean(axis=(1, 3))
+    assert np.sqrt(np.mean(cells**2)) < 1.2 / np.sqrt(62 * 74)
+
+
+def test_flux_scale_is_right_whichever_image_has_the_noise(rng):
+    """Squares of a noisy reference exceed those of its stars: it would seem too bright, both ways."""
+    stars = make_stars(rng, WCS, SHAPE, 120, faint=2500, bright=15000)
+    n, r = pair(rng, stars, reference_sky=400.0, zero=25.0)
+    one, two = subtract(n, r), subtract(r, n)
+    assert one.flux_scale * two.flux_scale == pytest.approx(1, abs=one.metrics["flux_scale_err"] / 2)
 
 
 @pytest.mark.parametrize("fwhm", [(2.4, 2.2), (2.0, 2.8), (2.8, 2.0)])

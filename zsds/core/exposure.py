@@ -112,9 +112,9 @@ class Exposure:
         Pixel x is the column, 0 at the centre of the first pixel (origin 0).
     psf : PsfModel, optional
     zero_point : ZeroPoint, optional
-    noise_power : ndarray of float64 [n], optional
-        Power of the noise along each axis at frequencies from 0 to half a cycle a pixel, relative to that of
-        independent pixels of ``variance``; None where pixels are independent.
+    noise_power : ndarray of float64 [n] or [2, n], optional
+        Power of the noise along each axis, or along y and along x, at frequencies from 0 to half a cycle a
+        pixel, relative to that of independent pixels of ``variance``; None where pixels are independent.
 
     Raises
     ------

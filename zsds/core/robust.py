@@ -42,16 +42,18 @@ def median_and_width(values: ArrayLike) -> tuple[float, float]:
     return float(middle), float(high - low) / 2
 
 
-def variance_per_noise(data: NDArray[np.floating], variance: NDArray[np.floating], noise: float) -> float:
+def variance_per_noise(
+    data: NDArray[np.floating], variance: NDArray[np.floating], noise: float, unknown: float = 0.0
+) -> float:
     """Slope of the variance against the data on empty sky, where the data are but noise.
 
-    1 where the variance is made from the counts, 0 where it knows only their expectation; 0 as well where
+    1 where the variance is made from the counts, 0 where it knows only their expectation; ``unknown`` where
     there is too little sky to tell.
     """
     if data.size < MIN_SKY:
-        return 0.0
+        return unknown
     sky = (np.abs(data) < 3 * noise) & (np.abs(variance / np.median(variance) - 1) < SKY_VARIANCE)
     if sky.sum() < MIN_SKY:
-        return 0.0
+        return unknown
     x, y = data[sky].astype(np.float64), variance[sky].astype(np.float64)
     return max(float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)), 0.0)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS
+from zsds.core.robust import mad_width, variance_per_noise
 from zsds.kernels.stats import mark_unusable, remove_source_noise
 
 
@@ -41,7 +42,7 @@ def measure_sky_noise(exposure: Exposure) -> SkyNoise:
     unusable = unusable_pixels(exposure)
     slope = variance_slope(exposure, unusable)
     data, variance = _sample(exposure, unusable)
-    if not _follows_noise(data, variance, slope):
+    if variance_per_noise(data, variance, mad_width(data), unknown=slope) < 0.5 * slope:
         slope = 0.0
     typical = float(np.median(variance - slope * data)) if data.size else 0.0
     sky_variance = np.empty(exposure.shape, np.float32)
@@ -72,16 +73,6 @@ def variance_slope(exposure: Exposure, bad: NDArray[np.bool_]) -> float:
         return 0.0
     slope = float((np.median(variance[above]) - np.median(variance[below])) / rise)
     return float(np.clip(slope, 0.0, 2.0)) if slope > 0.02 else 0.0
-
-
-def _follows_noise(data: NDArray[np.float32], variance: NDArray[np.float32], slope: float) -> bool:
-    """Whether the variance rises with the data in the sky, too, by at least half of the slope."""
-    low, middle, high = np.percentile(data, [16, 50, 84]) if data.size else (0.0, 0.0, 0.0)
-    below, above = (data > low) & (data < middle), (data > middle) & (data < high)
-    if not below.any() or not above.any():
-        return True
-    rise = float(np.mean(data[above]) - np.mean(data[below]))
-    return float(np.median(variance[above]) - np.median(variance[below])) > 0.5 * slope * rise
 
 
 def _sample(exposure: Exposure, bad: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -88,10 +88,12 @@ def add_stamps(image, rows, cols, values, stamp):
     """Add ``values[k] * stamp``, its pixel [n // 2, n // 2] at (rows[k], cols[k]), to ``image``; in place."""
     half = stamp.shape[0] // 2
     for k in range(rows.size):
-        top, left = rows[k] - half, cols[k] - half
+        top, left, value = rows[k] - half, cols[k] - half, values[k]
+        first, end = max(0, -left), min(stamp.shape[1], image.shape[1] - left)
         for i in range(max(0, -top), min(stamp.shape[0], image.shape[0] - top)):
-            for j in range(max(0, -left), min(stamp.shape[1], image.shape[1] - left)):
-                image[top + i, left + j] += np.float32(values[k] * stamp[i, j])
+            target, part = image[top + i, left + first : left + end], stamp[i, first:end]
+            for j in range(part.size):  # over slices, which the compiler makes vectors of
+                target[j] += np.float32(value * part[j])
 
 
 @njit(cache=True, nogil=True)

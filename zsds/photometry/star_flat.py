@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from zsds.core.robust import mad_width
 
 WORST_CONDITION = 1e4  # of the terms at the calibrators' places; beyond it they do not tell them apart
+LEAST_ERROR = 0.003  # mag, of a star: variability and what the PSF leaves
 LEAST_IN_PLACE = 6  # calibrators of one place; of fewer, two or three strays might be the majority
 
 
@@ -194,7 +195,12 @@ class Patchiness:
 
 
 def measure_patchiness(
-    x: ArrayLike, y: ArrayLike, residual: ArrayLike, shape: tuple[int, int], stars_per_place: int = 10
+    x: ArrayLike,
+    y: ArrayLike,
+    residual: ArrayLike,
+    residual_err: ArrayLike,
+    shape: tuple[int, int],
+    stars_per_place: int = 10,
 ) -> Patchiness:
     """Scatter between the cells of a grid, by the moments of DerSimonian & Laird (1986).
 
@@ -205,35 +211,37 @@ def measure_patchiness(
     ----------
     x, y : array_like [n]
         Pixels.
-    residual : array_like [n]
-        Catalogue minus calibrated magnitude, mag.
+    residual, residual_err : array_like [n]
+        Catalogue minus calibrated magnitude, mag; errors need be right relative to one another only.
     shape : tuple of int
         (ny, nx).
     stars_per_place : int
         Mean number of calibrators in a cell; the grid has at most 8 x 8.
     """
-    x, y, residual = (np.asarray(a, dtype=np.float64) for a in (x, y, residual))
-    known = np.isfinite(x + y + residual)
+    x, y, residual, err = (np.asarray(a, dtype=np.float64) for a in (x, y, residual, residual_err))
+    known = np.isfinite(x + y + residual + err)
     per_side = min(8, int(np.sqrt(known.sum() / stars_per_place)))
     if per_side < 2:
         return Patchiness(0.0, 1)
-    residual = residual[known]
+    residual, err = residual[known], np.hypot(err[known], LEAST_ERROR)
     row, column = (
         np.clip(((a[known] + 0.5) * per_side / size).astype(int), 0, per_side - 1)
         for a, size in ((y, shape[0]), (x, shape[1]))
     )
     cell, n_cells = row * per_side + column, per_side**2
     middle = np.array([np.median(residual[cell == k]) if (cell == k).any() else 0.0 for k in range(n_cells)])
-    left = residual - middle[cell]
+    left = (residual - middle[cell]) / err
     kept = np.abs(left) < 3.5 * max(mad_width(left), 1e-6)
     number = np.bincount(cell[kept], minlength=n_cells)
     filled = number >= LEAST_IN_PLACE
     n = int(filled.sum())
     if n < 2:
         return Patchiness(0.0, max(n, 1))
-    mean = np.bincount(cell[kept], weights=residual[kept], minlength=n_cells) / np.maximum(number, 1)
-    inside = np.sum((residual[kept] - mean[cell[kept]]) ** 2) / (kept.sum() - np.count_nonzero(number))
-    mean, weight = mean[filled], number[filled] / max(inside, 1e-12)
+    share = np.bincount(cell[kept], weights=err[kept] ** -2, minlength=n_cells)
+    mean = np.bincount(cell[kept], weights=residual[kept] / err[kept] ** 2, minlength=n_cells)
+    mean /= np.maximum(share, 1e-30)
+    inside = np.sum(((residual - mean[cell]) / err)[kept] ** 2) / (kept.sum() - np.count_nonzero(number))
+    mean, weight = mean[filled], share[filled] / max(inside, 1e-12)
     chi_square = float(np.sum(weight * (mean - np.average(mean, weights=weight)) ** 2))
     if chi_square < n - 1 + 3 * np.sqrt(2 * (n - 1)):
         return Patchiness(0.0, n)

@@ -115,7 +115,7 @@ def tie_to_catalog(
     if zero_point.rms > settings.max_rms:
         numbers = {"rms_mag": zero_point.rms, "stars": zero_point.n_stars}
         raise UnusableData("photometric residuals are too large (clouds?)", numbers)
-    left = photometry.measure_patchiness(found.x, found.y, found.residuals(zero_point), shape)
+    left = photometry.measure_patchiness(found.x, found.y, found.residuals(zero_point), errors, shape)
     if left.scatter > settings.max_rms:
         numbers = {"between_places_mag": left.scatter, "places": left.n_places}
         raise UnusableData("the zero point changes from place to place (clouds?)", numbers)

@@ -112,7 +112,16 @@ def subtract_pair(science: Exposure, reference: Exposure, settings: PairSettings
     if new.exposure.wcs is not None:
         template = sample_reference(_as_reference(old.exposure), new.exposure.wcs, new.exposure.shape)
     result = make_difference(new.exposure, template, settings.difference, new.stars)
-    return PairResult(new, old, alignment, result)
+    return PairResult(new, old, alignment, _with_psf_errors(result, new, old))
+
+
+def _with_psf_errors(result: DifferenceResult, new: Measured, old: Measured) -> DifferenceResult:
+    """The result with the errors of the two PSFs in that of the flux scale: all stars share them."""
+    ny, nx = result.template.shape
+    middle = np.array([nx / 2]), np.array([ny / 2])
+    shared = [one.psf_fit.scale.error(*middle)[0] for one in (new, old)]
+    error = float(np.hypot.reduce([result.metrics["flux_scale_err"], *shared]))
+    return replace(result, metrics={**result.metrics, "flux_scale_err": error})
 
 
 def _check(science: Exposure, reference: Exposure) -> None:

@@ -17,7 +17,7 @@ from zsds.core.psf import PsfModel
 from zsds.kernels.resample import sample_spline
 from zsds.psf.model import GridPsf
 from zsds.reference.mapping import finer_wcs, map_pixels
-from zsds.reference.noise import resampled_power
+from zsds.reference.noise import interpolated_power, resampled_power
 from zsds.reference.psf import sample_psf
 
 
@@ -182,7 +182,10 @@ def sample_reference(
     )
     psf = None if reference.psf is None else sample_psf(reference.psf, pixels, shape, psf_spacing)
     info = replace(reference.info, provenance={**reference.info.provenance, "rfid": str(reference.rfid)})
-    power = resampled_power(reference.oversampling, is_coadd=reference.resampled)
+    if reference.resampled:
+        power = resampled_power(reference.oversampling)
+    else:
+        power = interpolated_power(pixels, shape)
     return Exposure(data, variance, mask, info, wcs, psf, reference.zero_point, power)
 
 

@@ -28,6 +28,8 @@ from zsds.report.picture import draw_pair
 from zsds.runner.provenance import provenance
 
 NOISE_OFF = 1.3  # a ratio of measured to promised noise that is told
+FLUX_TILT = 0.05  # change of the flux ratio from side to side that is told
+FLUX_EXCESS = 0.02  # scatter of the flux ratio between stars, noise taken off, that is told
 SCORE_STEP = 0.05  # quantisation of the score image
 ALERT_COLUMNS = ("candid", "is_positive", "x", "y", "ra", "dec", "magpsf", "sigmapsf", "scorr", "flags")
 
@@ -134,6 +136,7 @@ def _warnings(science: Exposure, reference: Exposure, pair: PairResult) -> list[
             f"the difference has {noise:.2f} of the noise that the images promise: "
             "are uncertainties, weights and gains right?"
         )
+    told += _flux_warnings(pair.result.metrics)
     if pair.alignment.n_stars == 0:
         told.append("too few stars in common to compare the two WCSs: registration rests on them alone")
     elif pair.alignment.is_applied:
@@ -148,16 +151,33 @@ def _warnings(science: Exposure, reference: Exposure, pair: PairResult) -> list[
     return told
 
 
+def _flux_warnings(metrics: Mapping[str, float]) -> list[str]:
+    """Lines about a flux ratio that is not the same for all stars."""
+    told, tilt = [], metrics["flux_scale_range"]
+    if tilt > FLUX_TILT:
+        told.append(
+            f"the flux ratio of the two images changes by {tilt:.0%} from side to side "
+            "(clouds, flats?): taken out of the difference, not out of magnitudes"
+        )
+    if metrics["flux_scale_excess"] > FLUX_EXCESS:
+        told.append(
+            f"the flux ratio of the two images scatters by {metrics['flux_scale_excess']:.1%} beyond noise "
+            "(clouds, flats, colours?): constant stars may become alerts"
+        )
+    return told
+
+
 def _summary(pair: PairResult, n_packets: int, out: Path) -> dict[str, Any]:
     new, old, result = pair.science, pair.reference, pair.result
     metrics, registration = result.metrics, result.difference.registration
+    scale = metrics["flux_scale"]
     return {
         "FWHM, science and reference (px)": f"{new.psf_fit.fwhm:.2f}  {old.psf_fit.fwhm:.2f}",
         "PSF stars": f"{new.psf_fit.n_stars}  {old.psf_fit.n_stars}",
         "stars in both": pair.alignment.n_stars,
         "WCS disagreement (px)": f"{pair.alignment.dx:.2f}  {pair.alignment.dy:.2f}",
         "stars compared": registration.n_stars,
-        "flux scale": f"{metrics['flux_scale']:.4f} +- {metrics['flux_scale_err']:.4f}",
+        "flux scale": f"{scale:.4f} +- {scale * metrics['flux_scale_err']:.4f}",
         "registration left (px)": f"{metrics['registration_px']:.3f}",
         "image covered by the reference": f"{metrics['overlap']:.1%}",
         "score on empty sky, mean and width": f"{metrics['score_mean']:.3f}  {metrics['score_width']:.3f}",

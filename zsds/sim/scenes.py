@@ -109,9 +109,10 @@ def simple_quadrant(
     )
 
 
-def _family(family: str, fwhm: float) -> PsfShape:
-    lopsided = family in ("trailed", "coma")
-    return PsfShape(fwhm, family, asymmetry=0.8 if lopsided else 0.0, angle_deg=35.0 if lopsided else 0.0)
+def _family(family: str, fwhm: float, asymmetry: float = 0.8) -> PsfShape:
+    if family not in ("trailed", "coma"):
+        return PsfShape(fwhm, family)
+    return PsfShape(fwhm, family, asymmetry=asymmetry, angle_deg=35.0)
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ class EpochSettings:
         Of the last epoch.
     families : tuple of str
         Each epoch draws one.
+    asymmetry : float
+        Length of trails and of coma's tails, in FWHM.
     variation : float
         Run of the PSF over the frame.
     dither_px, rotation_deg, distortion_px : float
@@ -156,6 +159,7 @@ class EpochSettings:
     fwhm_range: tuple[float, float] = (2.0, 2.8)
     science_fwhm: float | None = None
     families: tuple[str, ...] = ("moffat",)
+    asymmetry: float = 0.8
     variation: float = 0.03
     dither_px: float = 8.0
     rotation_deg: float = 0.05
@@ -300,7 +304,7 @@ def _epoch(
     fwhm = rng.uniform(*settings.fwhm_range)
     if k == n - 1 and settings.science_fwhm is not None:
         fwhm = settings.science_fwhm
-    drawn = _family(str(rng.choice(settings.families)), fwhm)
+    drawn = _family(str(rng.choice(settings.families)), fwhm, settings.asymmetry)
     drawn = replace(
         drawn, e1=rng.normal(0, 0.02), e2=rng.normal(0, 0.02), wing_fraction=settings.wing_fraction
     )

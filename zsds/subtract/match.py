@@ -19,6 +19,7 @@ from zsds.core.robust import central_width
 from zsds.subtract.choice import choose_stars
 from zsds.subtract.zogy import centred
 
+TWO_SIDED_95 = 1.96  # standard deviations within which 95 % of a normal distribution lie
 FEW_STARS = 3  # so many misplaced ones may be variables or movers
 
 
@@ -53,6 +54,12 @@ class Surface:
         """Value at a pixel position."""
         return float((_terms(np.array([x]), np.array([y]), self.order, self.shape) @ self.coefficients)[0])
 
+    @property
+    def range(self) -> float:
+        """From the least to the largest value at the corners of the image."""
+        ny, nx = self.shape
+        return float(np.ptp([self.at(x, y) for x in (0, nx - 1) for y in (0, ny - 1)]))
+
 
 @dataclass(frozen=True)
 class Match:
@@ -64,8 +71,11 @@ class Match:
         Science electrons per unit of the reference; reference minus science position, pixels.
     flux_rms : float
         Relative scatter of stars about the flux scale.
+    flux_excess : float
+        Relative scatter of all but the worst 5 % of the brighter stars beyond their noise: what clouds, flats
+        and colours leave.
     flux_error : float
-        Relative error of the mean flux scale.
+        Relative error of the mean flux scale, as far as it comes from the stars' noise.
     dx_rms, dy_rms : float
         Registration that remains, pixels, noise of the stars removed.
     n_stars : int
@@ -76,6 +86,7 @@ class Match:
     dx: Surface
     dy: Surface
     flux_rms: float
+    flux_excess: float
     flux_error: float
     dx_rms: float
     dy_rms: float
@@ -143,6 +154,7 @@ def match_stars(
         shift_x,
         shift_y,
         flux_rms,
+        _flux_excess(residual, fits.ratio_err / fits.ratio),
         flux_error,
         _excess(fits.dx - _evaluate(shift_x, fits), fits.shift_err, kept_x, settings),
         _excess(fits.dy - _evaluate(shift_y, fits), fits.shift_err, kept_y, settings),
@@ -166,7 +178,7 @@ def _match_few(fits: _Fits, expected: float | None, shape: tuple[int, int], sett
         dx, dy = float(np.median(fits.dx)), float(np.median(fits.dy))
     rms = settings.misplacement_px / np.sqrt(max(n, 1))
     flat = [Surface(np.array([v]), 0, shape) for v in (scale, dx, dy)]
-    return Match(*flat, flux_rms, flux_error, rms, rms, n)
+    return Match(*flat, flux_rms, 0.0, flux_error, rms, rms, n)
 
 
 def _half_size(science: Exposure, reference: Exposure) -> int:
@@ -192,6 +204,11 @@ class _Shape:
     area: tuple[float, float]
     slope: tuple[float, float]
     peak: float
+
+    @property
+    def noise_left(self) -> NDArray[np.float64]:
+        """Variance of the reference's noise, convolved with the science PSF, and of its slopes; 1 before."""
+        return 1 / np.array([self.area[0], self.slope[0], self.slope[0]])
 
 
 def _shape(science: Exposure, reference: Exposure) -> _Shape:
@@ -229,15 +246,18 @@ def _fit_all(
     ]
     core = slice(half + 1, size - half - 1)
     a, b = (_inverse(spectrum, length, core) for spectrum in spectra)
-    found = _solve(a, spectra[1], core, np.zeros((2, x.size)))
+    shape = _shape(science, reference)
+    variance = np.nanmedian(reference.variance[_around(x, y, reach, 3)], axis=(1, 2))
+    noise = variance[:, None].astype(float) * shape.noise_left
+    found = _solve(a, spectra[1], core, np.zeros((2, x.size)), noise)
     near = np.hypot(*found[1:]) < settings.max_shift
     again = near & (np.hypot(*found[1:]) > 0.03)
     if again.any():
-        found[:, again] = _solve(a[again], spectra[1][again], core, found[1:, again])
+        found[:, again] = _solve(a[again], spectra[1][again], core, found[1:, again], noise[again])
         near = np.hypot(*found[1:]) < settings.max_shift
-    errors = _star_errors((science, reference), (x, y), reach, (a, b), _shape(science, reference))
+    errors = _star_errors((science, reference), (x, y), reach, (a, b), shape)
     relative, shift_err = np.hypot(errors[0], errors[1])
-    ratio = found[0]
+    ratio = found[0] / (1 + errors[1][0] ** 2)  # the mean of a ratio is so much above the ratio of means
     bright = ~(1 / errors[1][0] < settings.min_snr)
     faint_there = (ratio > 0) & (1 / relative < settings.min_snr) & near
     told = bright & ~faint_there
@@ -286,12 +306,17 @@ def _inverse(spectra: NDArray[np.complexfloating], length: int, core: slice) -> 
 
 
 def _solve(
-    a: NDArray[np.float32], spectra: NDArray[np.complex64], core: slice, shift: NDArray[np.float64]
+    a: NDArray[np.float32],
+    spectra: NDArray[np.complex64],
+    core: slice,
+    shift: NDArray[np.float64],
+    noise: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Least squares for a = ratio b(x + d) + constant about a first shift; b comes as its spectrum.
 
     (ratio, d_x, d_y) of every star, zeros where the ratio is not positive. Derivatives are exact (i k times
     the spectrum), so the answer is right to second order in what is left.
+    The squares of b and its derivatives hold ``noise`` (variances [n, 3]), which would make every ratio low.
     """
     length = spectra.shape[1]
     lines = np.fft.fftfreq(length)[:, None], np.fft.rfftfreq(length)[None, :]
@@ -308,7 +333,9 @@ def _solve(
     ]
     design = np.stack([*planes, np.ones_like(planes[0])], axis=1).astype(float)
     vector = design @ a[:, use, None].astype(float)
-    inverse = np.linalg.pinv(design @ design.swapaxes(1, 2), hermitian=True)
+    normal = design @ design.swapaxes(1, 2)
+    normal[:, range(3), range(3)] -= use.sum() * noise
+    inverse = np.linalg.pinv(normal, hermitian=True)
     ratio, *moved = (inverse @ vector)[:, :3, 0].T
     there = ratio > 0
     return np.where(there, [ratio, *(shift + np.array(moved) / np.where(there, ratio, 1))], 0)
@@ -370,6 +397,13 @@ def _evaluate(surface: Surface, fits: _Fits) -> NDArray[np.float64]:
 def _terms(x: NDArray, y: NDArray, order: int, shape: tuple[int, int]) -> NDArray[np.float64]:
     u, v = 2 * x / max(shape[1] - 1, 1) - 1, 2 * y / max(shape[0] - 1, 1) - 1
     return np.stack([u**i * v**j for i in range(order + 1) for j in range(order + 1 - i)], axis=1)
+
+
+def _flux_excess(residual: NDArray, error: NDArray) -> float:
+    """Scatter beyond the noise, from the better half of the stars: nearly all, for a cloud may cover few."""
+    sharp = error <= np.median(error)
+    wide = float(np.percentile(np.abs(residual[sharp]), 95)) / TWO_SIDED_95
+    return float(np.sqrt(max(wide**2 - float(np.median(error[sharp] ** 2)), 0.0)))
 
 
 def _excess(residual: NDArray, error: NDArray, kept: NDArray, settings: MatchSettings) -> float:

@@ -74,13 +74,29 @@ def sky_variances(
     return out
 
 
+def constant_sky(
+    science: Exposure, reference: Exposure, scale: float, both: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], float]:
+    """What both images show, science electrons, and the noise of the science image.
+
+    The mean by inverse variances: the noise of a difference does not go with it, so pixels chosen by it
+    favour no sign of the difference. Those chosen by a noisy reference alone would.
+    """
+    sparse = (slice(None, None, 7), slice(None, None, 7))
+    new, old = (float(np.median(one.variance[sparse][both[sparse]])) for one in (science, reference))
+    share = new / max(new + scale**2 * old, 1e-30)
+    constant = np.float32(share * scale) * reference.data
+    constant += np.float32(1 - share) * science.data
+    return constant, float(np.sqrt(new))
+
+
 def sky_level(
     difference: NDArray, constant: NDArray, both: NDArray[np.bool_], noise: float, cell: int
 ) -> NDArray[np.float32] | None:
     """Smooth background of a difference, electrons; None where the image is too bare to say.
 
-    Clipped means in cells, with a spline between. Only pixels where the constant sky (the reference in
-    electrons) shows less than ``noise`` count: starlight spreads differently in the two images.
+    Clipped means in cells, with a spline between. Only pixels where the constant sky shows less than
+    ``noise`` count: starlight spreads differently in the two images.
     """
     edges = [np.round(np.linspace(0, n, max(1, round(n / cell)) + 1)).astype(int) for n in difference.shape]
     levels = np.full((edges[0].size - 1, edges[1].size - 1), np.nan)

@@ -24,6 +24,7 @@ from zsds.subtract.planes import (
     DISTRUSTED,
     Coverage,
     away_from_changes,
+    constant_sky,
     find_coverage,
     find_undefined,
     make_planes,
@@ -103,12 +104,11 @@ def subtract(
     match = match_stars(science, reference, _expected_scale(science, reference), settings.match, stars)
     ny, nx = science.shape
     scale = match.flux_scale.at(nx / 2, ny / 2)
-    noise = float(np.sqrt(np.median(science.variance[::7, ::7][coverage.both[::7, ::7]])))
-    constant = np.float32(scale) * reference.data
     background = None
     if settings.background_cell:
-        cell = 4 * settings.background_cell
-        background = sky_level(science.data - constant, constant, coverage.both, noise, cell)
+        constant, noise = constant_sky(science, reference, scale, coverage.both)
+        difference = science.data - np.float32(scale) * reference.data
+        background = sky_level(difference, constant, coverage.both, noise, 4 * settings.background_cell)
     undersampled = [sampling_error(psf, nx / 2, ny / 2) for psf in (science.psf, reference.psf)]
     curvature = float(np.sqrt(settings.curvature**2 + np.sum(np.square(undersampled))))
     planes = make_planes(science, reference, coverage, background, curvature)
@@ -145,7 +145,9 @@ def _add_clipped_light(
     It is far above all other variances, out of the range of their transforms, so it is added pixel by pixel.
     """
     rows, cols = find_bits(reference.mask, np.uint32(DISTRUSTED))
-    lost = (relative * np.nan_to_num(reference.data[rows, cols])) ** 2
+    known = np.isfinite(reference.data[rows, cols])
+    rows, cols = rows[known], cols[known]
+    lost = (relative * reference.data[rows, cols]) ** 2
     nodes = np.stack(
         [abs(np.subtract.outer(p, n)).argmin(1) for p, n in zip((cols, rows), layout.nodes, strict=True)]
     )
@@ -253,11 +255,14 @@ def _assemble(
 ) -> Difference:
     """Score, masks, PSF and numbers of the finished tiles."""
     mask = _joined_mask(science, reference, coverage, settings.edge)
+    ny, nx = science.shape
     cells = measure_widths(products.score, products.flux_err, coverage.both, settings.width_cell)
     metrics = {
         "score_width": float(np.median(cells.width)),
         "score_mean": float(np.median(cells.mean)),
         "flux_scale_rms": match.flux_rms,
+        "flux_scale_range": match.flux_scale.range / match.flux_scale.at(nx / 2, ny / 2),
+        "flux_scale_excess": match.flux_excess,
         "flux_scale_err": match.flux_error,
         "n_match_stars": float(match.n_stars),
         "overlap": float(coverage.both.mean()),
@@ -267,7 +272,6 @@ def _assemble(
     if settings.normalise:
         factors = np.clip(cells.width, 0.5, 2.0).astype(np.float32)
         rescale(products.score, products.flux_err, cells.rows, cells.cols, factors)
-    ny, nx = science.shape
     psf = _difference_psf(science.psf, layout, kernels_at, settings.psf_size)
     metrics["difference_fwhm"] = effective_fwhm(psf.at(nx / 2, ny / 2))
     if not coverage.reference.all():

@@ -24,7 +24,7 @@ from zsds.reference.psf import phase_ramp
 
 # Share of a star's light that is taken to stand on its central pixel: where neither PSF lets anything pass,
 # the kernels are those of plain noise, not the ratio of two models' errors, which differs from node to node.
-TRACE = 2e-4
+TRACE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def difference_kernels(
     size : int
         Of the kernels, even and well above the PSFs'.
     """
-    psf_n, psf_r = (rfft2(centred(psf.at(node.x, node.y), size)) + TRACE for psf in psfs)
+    psf_n, psf_r = ((rfft2(centred(psf.at(node.x, node.y), size)) + TRACE) / (1 + TRACE) for psf in psfs)
     var_n, var_r = node.science_noise**2, (node.reference_noise * node.flux_scale) ** 2
     power = var_n * np.abs(noise[0] * psf_r) ** 2 + var_r * np.abs(noise[1] * psf_n) ** 2
     root = np.sqrt((var_n + var_r) / power)
@@ -125,11 +125,12 @@ def difference_kernels(
 
 
 def noise_transfer(power: NDArray[np.float64] | None, size: int) -> NDArray[np.float64]:
-    """T [size, size // 2 + 1] from the power along one axis at frequencies 0 to 0.5; 1 for None."""
+    """T [size, size // 2 + 1] from the power along each axis at frequencies 0 to 0.5; 1 for None."""
     if power is None:
         return np.ones((size, size // 2 + 1))
-    table = np.linspace(0, 0.5, power.size)
-    lines = [np.interp(np.abs(f), table, power) for f in (np.fft.fftfreq(size), np.fft.rfftfreq(size))]
+    table, axes = np.linspace(0, 0.5, power.shape[-1]), (np.fft.fftfreq(size), np.fft.rfftfreq(size))
+    both = np.broadcast_to(power, (2, power.shape[-1]))
+    lines = [np.interp(np.abs(f), table, along) for f, along in zip(axes, both, strict=True)]
     return np.sqrt(np.outer(*lines))
 
 
