@@ -64,46 +64,47 @@ class Distributed:
         together: Callable[[Any], Any] | None = None,
         **arguments: Any,
     ) -> Iterator[Any]:
-        """Yield one result per unit as each finishes; a unit whose worker died for good yields `Lost`.
+        """Yield one result per unit as it comes; a unit whose worker died for good yields `Lost`.
 
-        Units for which ``together`` gives the same wait at one worker, which has at hand what they share;
-        idle workers take from it. A unit that kills its worker takes along those that wait there; so every
-        lost unit is tried alone.
+        Units for which ``together`` gives the same are done in turn by one worker, which has at hand what
+        they share, as far as there are such groups for all workers alike; the last ones go one by one.
+        (Dask's own way to send units to a worker leaves them waiting for ever when all workers die at once.)
+        A unit that kills its worker takes along those that wait there; so every lost unit is tried alone.
         """
-        from distributed import KilledWorker, as_completed  # noqa: PLC0415
+        from distributed import as_completed  # noqa: PLC0415
 
-        futures, unit_of = [], {}
-        for batch, home in self._homes(units, together):
-            submitted = self.client.map(function, batch, pure=False, retries=1, **home, **arguments)
-            unit_of |= {future.key: unit for future, unit in zip(submitted, batch, strict=True)}
-            futures += submitted
-        killed = []
-        for future, result in as_completed(futures, with_results=True, raise_errors=False):  # fetched at once
+        batches = self._batches(units, together)
+        futures = self.client.map(_in_turn, batches, function=function, pure=False, retries=1, **arguments)
+        batch_of = {future.key: batch for future, batch in zip(futures, batches, strict=True)}
+        lost = []
+        for future, results in as_completed(
+            futures, with_results=True, raise_errors=False
+        ):  # fetched at once
             if future.status == "finished":
-                yield result
-            elif isinstance(future.exception(), KilledWorker):
-                killed.append(unit_of[future.key])
+                yield from results
             else:
-                yield Lost(unit_of[future.key], _reason(future.exception()))
+                lost += batch_of[future.key]
             future.release()
-        for unit in killed:
+        for unit in lost:
             future = self.client.submit(function, unit, pure=False, **arguments)
             yield _result(future, unit)
             future.release()
 
-    def _homes(
-        self, units: Sequence[Any], together: Callable[[Any], Any] | None
-    ) -> Iterator[tuple[list[Any], dict[str, Any]]]:
-        """Units by the worker they wait at, with the words that tell Dask; groups go round the workers."""
-        workers = list(self.client.scheduler_info(n_workers=-1)["workers"])
-        if together is None or not workers:
-            yield list(units), {}
-            return
-        number = {group: count for count, group in enumerate(dict.fromkeys(map(together, units)))}
-        for count, worker in enumerate(workers):
-            batch = [unit for unit in units if number[together(unit)] % len(workers) == count]
-            if batch:
-                yield batch, {"workers": [worker], "allow_other_workers": True}
+    def _batches(self, units: Sequence[Any], together: Callable[[Any], Any] | None) -> list[list[Any]]:
+        if together is None:
+            return [[unit] for unit in units]
+        groups: dict[Any, list[Any]] = {}
+        for unit in units:
+            groups.setdefault(together(unit), []).append(unit)
+        n_workers = max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        n_whole = len(groups) // n_workers * n_workers
+        in_order = list(groups.values())
+        return in_order[:n_whole] + [[unit] for group in in_order[n_whole:] for unit in group]
+
+
+def _in_turn(batch: Sequence[Any], function: Callable[..., Any], **arguments: Any) -> list[Any]:
+    """What a function gives for each unit."""
+    return [function(unit, **arguments) for unit in batch]
 
 
 def _result(future: Any, unit: Any) -> Any:
