@@ -11,6 +11,7 @@ import pytest
 from scipy import fft
 
 from benchmarks import speed
+from benchmarks.machine import machine_facts
 from benchmarks.peers import programs
 from benchmarks.peers import speed as peers
 from benchmarks.timing import camera, quadrant, ratios
@@ -20,7 +21,7 @@ from benchmarks.timing.measured import measure_prepared
 from benchmarks.timing.packets import confluent, deflated, packet_work
 from benchmarks.timing.scaling import memory_growth, tiny_plan
 from benchmarks.timing.steps import BUDGET_S, PARTS
-from benchmarks.timing.stopwatch import Stopwatch, watched
+from benchmarks.timing.stopwatch import Cost, Stopwatch, watched
 from benchmarks.timing.tables import markdown, table
 from zsds.core.alert_schema import alert_schema
 from zsds.core.ids import QuadrantId
@@ -141,6 +142,10 @@ def test_stopwatch_charges_the_innermost_step():
     assert watch.costs["inner"].calls == 1
 
 
+def test_a_cost_that_others_share_is_divided():
+    assert Cost(4.0, 8.0, 2.0, 1.5, 0.4, 1).part(4) == Cost(1.0, 2.0, 0.5, 1.5, 0.1, 1)
+
+
 def test_stopwatch_leaves_functions_as_they_were():
     before = json.dumps
     watch = Stopwatch()
@@ -159,19 +164,21 @@ def _burn(seconds):
 
 
 def test_no_step_has_become_slower():
-    base = ratios.read_base()
+    base, processor = ratios.read_base(), machine_facts()["processor"]
     found = ratios.ratios()
-    slower = ratios.slower(found, base)
+    slower = base.slower(found, processor)
     if slower:  # a burst of other work may have lasted through all rounds
         again = ratios.ratios()
-        slower = ratios.slower({step: min(found[step], again[step]) for step in found}, base)
+        slower = base.slower({step: min(found[step], again[step]) for step in found}, processor)
     assert not slower, f"times as slow as noted: {slower}; see docs/performance.md"
 
 
 def test_a_step_that_takes_half_again_as_long_is_noticed():
-    base = dict.fromkeys(ratios.read_base(), 1.0)
-    assert ratios.slower(base, base) == {}
-    assert set(ratios.slower(dict.fromkeys(base, 1.5), base)) == set(base)
+    base = ratios.read_base()
+    half_again = {step: 1.5 * ratio for step, ratio in base.ratios.items()}
+    assert base.slower(base.ratios, base.processor) == {}
+    assert set(base.slower(half_again, base.processor)) == set(base.ratios)
+    assert base.slower(half_again, "another") == {}
 
 
 def test_jobs_wait_as_queue_theory_says():

@@ -18,6 +18,7 @@ from benchmarks.timing.steps import BUDGET_S, PARTS, PLACES, Part
 from benchmarks.timing.stopwatch import REST, Cost, Stopwatch, watched
 
 BUDGET_GB = 2.0
+SHARED = "read raw"  # the step that serves all quadrants of a CCD
 Costs = Mapping[str, Cost]
 
 
@@ -57,10 +58,16 @@ def measure_prepared(
 
 
 def run_watched(prepared: Prepared, frame: Path, counts_bytes: bool = False) -> tuple[Any, dict[str, Cost]]:
-    """One quadrant from raw to packets, and what each step of it took."""
+    """One quadrant from raw to packets, and what each step of it took.
+
+    A raw frame holds all quadrants of its CCD, which a worker does in turn (`zsds.workflows.night`): each is
+    charged its part of the reading.
+    """
     watch = Stopwatch(counts_bytes)
     with watched(watch, PLACES), watch.step(REST):
         identifier = units.run_quadrant(prepared, frame)
+    sharing = len(units.open_archive(prepared.archive).camera.detectors[prepared.plan.ccd].amplifiers)
+    watch.costs[SHARED] = watch.costs[SHARED].part(sharing)
     return identifier, watch.costs
 
 

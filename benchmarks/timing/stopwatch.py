@@ -41,6 +41,12 @@ class Cost:
     touched_gb: float = 0.0
     calls: int = 0
 
+    def part(self, n: int) -> "Cost":
+        """The cost for one of ``n`` who share it."""
+        shares = (self.core_s, self.wall_s, self.transforms_s)
+        core_s, wall_s, transforms_s = (share / n for share in shares)
+        return Cost(core_s, wall_s, transforms_s, self.peak_gb, self.touched_gb / n, self.calls)
+
 
 @dataclass
 class Stopwatch:
