@@ -197,7 +197,7 @@ class Patchiness:
 
 
 def _intrinsic(left: NDArray[np.float64], err: NDArray[np.float64]) -> float:
-    """Scatter of single stars, mag, beyond their errors (colours, variability, flats), from the better half."""
+    """Scatter of single stars beyond their errors, mag (colours, variability), by the better half of them."""
     sharp = err <= np.median(err)
     left, err = left[sharp], err[sharp]
 
