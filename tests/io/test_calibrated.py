@@ -64,6 +64,13 @@ def test_values_that_no_light_can_give_are_cut(tmp_path):
     assert np.isnan(exposure.data[90, 90])
 
 
+@pytest.mark.parametrize("unit", [1e8, -1e8])
+def test_a_saturation_in_other_units_than_the_pixels_is_told(tmp_path, unit):
+    path = foreign(tmp_path / "a.fits", sky() * np.float32(unit), SATURATE=50000)
+    with pytest.raises(BadInput, match=r"beyond the saturation of 5e\+04 electrons.*SATURATE"):
+        read_calibrated(path)
+
+
 def test_saturation_nan_and_given_planes(tmp_path):
     data = sky()
     data[5, 5], data[6, 6] = 60000, np.nan

@@ -8,7 +8,7 @@ from star_fields import MODEL, PSF, VaryingMoffat, draw_stars, grid_field, star_
 from zsds.core.flags import Mask
 from zsds.core.tables import check_table
 from zsds.extract import detect_sources, measure_background, subtract_background
-from zsds.photometry import StarSettings, fit_stars
+from zsds.photometry import StarSettings, fit_stars, without_stars
 from zsds.psf import PolynomialPsf, fit_psf
 
 
@@ -141,6 +141,21 @@ def test_saturated_stars_are_measured_on_their_wings():
     stars = fit_stars(replace(exposure, mask=mask), MODEL, Table({"x": x, "y": y}))
     assert np.median(stars["flux"] / flux) == pytest.approx(1, abs=0.02)
     assert (np.asarray(stars["flags"]) & Mask.SATURATED).all()
+
+
+def test_stars_with_hardly_any_light_outside_defects_are_not_measured():
+    exposure, x, y, _ = grid_field(10, np.array([2e5]))
+    data, mask = exposure.data.copy(), exposure.mask.copy()
+    row, col, half = round(y[5]), round(x[5]), MODEL.size // 2
+    around = np.s_[row - half : row + half + 1, col - half : col + half + 1]
+    mask[around] = Mask.SATURATED
+    mask[row - half, col - half] = 0
+    data[around] += 1000
+    spoilt = replace(exposure, data=data, mask=mask)
+    stars = fit_stars(spoilt, MODEL, Table({"x": x, "y": y}), StarSettings(hold_positions=True))
+    assert np.isnan(stars["flux"][5]) and stars["n_pixels"][5] == 0
+    left = without_stars(spoilt, MODEL, Table({"x": x, "y": y}))
+    assert np.abs(left.data[around]).max() <= data[around].max()
 
 
 def test_second_sky_removes_what_the_first_left():

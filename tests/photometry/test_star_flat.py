@@ -118,3 +118,14 @@ def test_places_of_faint_calibrators_are_not_called_patchy():
 def test_equal_residuals_are_not_patchy():
     x, y, _, err, _ = calibrators(100, 0.0)
     assert measure_patchiness(x, y, np.zeros(100), err, SHAPE).scatter == 0
+
+
+def test_scatter_of_single_stars_is_not_called_patchy():
+    rng = np.random.default_rng(8)
+    found = []
+    for _ in range(60):
+        x, y = rng.uniform(0, 3072, (2, 400))
+        err = 10 ** rng.uniform(-2.7, -0.7, 400)  # as stated; colours and flats add 0.02 mag
+        found.append(measure_patchiness(x, y, rng.normal(0, np.hypot(err, 0.02)), err, SHAPE).scatter)
+    assert np.mean(np.array(found) > 0) < 0.3
+    assert np.mean(found) < 0.003

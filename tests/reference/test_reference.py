@@ -63,6 +63,33 @@ def test_epochs_on_disk_make_the_same_reference(tmp_path):
     assert striped.zero_point == whole.zero_point and striped.epochs == whole.epochs
 
 
+def test_what_is_clipped_does_not_depend_on_the_strips():
+    rng = np.random.default_rng(4)
+    shape = (60, 70)
+    wcs = make_wcs(shape)
+    stars = make_stars(rng, wcs, shape, 12, faint=3e4, bright=6e5)
+    epochs = [make_exposure(rng, shape, wcs, stars, fwhm) for fwhm in (1.5, 1.8, 2.0, 2.2, 3.0, 5.0)]
+    whole = build_reference(epochs, wcs, shape, replace(FEW, strip_gb=1.0))
+    rows = build_reference(epochs, wcs, shape, replace(FEW, strip_gb=1e-9))
+    assert (whole.coverage < len(epochs)).any()
+    np.testing.assert_array_equal(rows.coverage, whole.coverage)
+    np.testing.assert_array_equal(rows.coefficients, whole.coefficients)
+
+
+def test_pixels_of_unknown_noise_take_no_part():
+    rng = np.random.default_rng(4)
+    shape = (60, 70)
+    wcs = make_wcs(shape)
+    nothing = Stars(np.zeros(0), np.zeros(0), np.zeros(0))
+    epochs = [make_exposure(rng, shape, wcs, nothing, time=f"2026010{k + 1}000000") for k in range(4)]
+    variance = epochs[1].variance.copy()
+    variance[20:40] = np.inf
+    epochs[1] = replace(epochs[1], variance=variance)
+    reference = build_reference(epochs, wcs, shape, FEW)
+    assert np.isfinite(reference.variance).all()
+    assert (reference.coverage[45, 20:80] == 3).all()
+
+
 def test_numbers_travel(built):
     _, epochs, reference = built
     assert reference.n_frames == 15 and reference.rfid == 7

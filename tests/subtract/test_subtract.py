@@ -498,6 +498,39 @@ def test_reference_in_unknown_units(rng):
     assert result.metrics["score_width"] == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e8])
+def test_units_do_not_matter(rng, unit):
+    n, r = pair(rng, make_stars(rng, WCS, SHAPE))
+    usual = subtract(n, r, PLAIN)
+    one, other = (
+        replace(e, data=e.data * np.float32(unit), variance=e.variance * np.float32(unit) ** 2)
+        for e in (n, r)
+    )
+    for found, scale in (
+        (subtract(one, other, PLAIN), 1),
+        (subtract(n, replace(other, zero_point=None), PLAIN), unit),
+    ):
+        assert found.flux_scale * scale == pytest.approx(usual.flux_scale, rel=1e-5)
+        np.testing.assert_allclose(found.score, usual.score, atol=0.01)
+
+
+@pytest.mark.parametrize("variance", [np.nan, np.inf])
+def test_stars_of_unknown_noise_say_nothing(rng, variance):
+    n, r = pair(rng, make_stars(rng, WCS, SHAPE))
+    noise = r.variance.copy()
+    noise[100:250, 100:300] = variance
+    found = subtract(n, replace(r, variance=noise), PLAIN)
+    expected = 10 ** (0.4 * (n.zero_point.value - r.zero_point.value))
+    assert found.flux_scale == pytest.approx(expected, rel=5 * found.metrics["flux_scale_err"])
+    assert np.isnan(found.score[110:240, 110:290]).all()
+
+
+def test_reference_without_noise(rng):
+    n, r = pair(rng, make_stars(rng, WCS, SHAPE))
+    found = subtract(n, replace(r, variance=np.zeros_like(r.variance)), PLAIN)
+    assert np.isfinite(found.score).all()
+
+
 def test_stars_that_are_elsewhere(rng):
     stars = make_stars(rng, WCS, SHAPE, 60, faint=5000, bright=60000)
     n = make_exposure(rng, SHAPE, WCS, stars)

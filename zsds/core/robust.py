@@ -52,7 +52,8 @@ def variance_per_noise(
     """
     if data.size < MIN_SKY:
         return unknown
-    sky = (np.abs(data) < 3 * noise) & (np.abs(variance / np.median(variance) - 1) < SKY_VARIANCE)
+    typical = float(np.median(variance))
+    sky = (np.abs(data) < 3 * noise) & (np.abs(variance - typical) < SKY_VARIANCE * typical)
     if sky.sum() < MIN_SKY:
         return unknown
     x, y = data[sky].astype(np.float64), variance[sky].astype(np.float64)

@@ -21,6 +21,7 @@ from zsds.io.images import read_image, read_mask
 from zsds.io.psf import read_psf
 from zsds.io.stated import (
     GAIN,
+    SATURATION,
     Known,
     readable_cards,
     stated_info,
@@ -84,7 +85,7 @@ def read_calibrated(
         raise BadInput(str(weight), "is given beside an uncertainty", "give one of the two")
     data, header = _image(path)
     info = _with_gaps_told(path, header, known, clipped_level(data))
-    electrons = _within_range(data * np.float32(info.gain), info.saturation)
+    electrons = _within_range(path, data * np.float32(info.gain), info.saturation)
     planes = {"mask": mask, "uncertainty": uncertainty, "weight": weight}
     given = {name: _plane(file, name, data.shape) for name, file in planes.items() if file is not None}
     return Exposure(
@@ -108,11 +109,14 @@ def _with_gaps_told(path: Path, header: fits.Header, known: Known, clipped: floa
     return replace(info, provenance={**info.provenance, **assumed})
 
 
-def _within_range(electrons: NDArray[np.float32], saturation: float) -> NDArray[np.float32]:
+def _within_range(path: Path, electrons: NDArray[np.float32], saturation: float) -> NDArray[np.float32]:
     """No more light than `MOST_LIGHT`, and no number where it is as far below 0: such values spoil sums."""
     if not math.isfinite(saturation):
         return electrons
     limit = np.float32(MOST_LIGHT * saturation)
+    if np.nanmedian(np.abs(electrons)) > limit:
+        problem = f"most pixels are far beyond the saturation of {saturation:.4g} electrons"
+        raise BadInput(str(path), problem, f"put right {SATURATION[0]} in its header, or the gain")
     return np.where(electrons < -limit, np.float32(np.nan), np.minimum(electrons, limit))
 
 

@@ -6,6 +6,8 @@ The spline's knots are polynomials of the place: `coefficients` [n_terms, K, K] 
 import numpy as np
 from numba import njit
 
+LEAST_LIGHT = 1e-3  # of a star's light on the pixels it is fitted to; less says nothing about the star
+
 
 @njit(cache=True, nogil=True, inline="always")
 def _weights(t, weights, slopes, bends):
@@ -165,14 +167,15 @@ def match_stars(data, sky_variance, coefficients, geometry, oversampling, order,
         rad = min(half, radius[star])
         row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
         _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 0, work)
-        norm = total = 0.0
+        light = norm = total = 0.0
         for i in range(max(0, rad - row), min(2 * rad + 1, ny + rad - row)):
             for j in range(max(0, rad - col), min(2 * rad + 1, nx + rad - col)):
                 v = sky_variance[row - rad + i, col - rad + j]
                 if v > 0.0:
+                    light += shapes[0, i, j]
                     norm += shapes[0, i, j] ** 2 / v
                     total += shapes[0, i, j] * data[row - rad + i, col - rad + j] / v
-        flux[star] = total / norm if norm > 0.0 else 0.0
+        flux[star] = total / norm if norm > 0.0 and light > LEAST_LIGHT else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -202,6 +205,7 @@ def sweep_stars(
         _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 1, work)
         m[:] = 0.0
         r[:] = 0.0
+        light = 0.0
         f = flux[star]
         limit = (rad + 0.5) ** 2
         for i in range(max(0, rad - row), min(2 * rad + 1, ny + rad - row)):
@@ -212,6 +216,7 @@ def sweep_stars(
                 if not v > 0.0 or (yy - y[star]) ** 2 + (xx - x[star]) ** 2 > limit:
                     continue
                 p = shapes[0, edge + i, edge + j]
+                light += p
                 model = data[yy, xx] - residual[yy, xx]
                 own = f * p
                 w = 1.0 / (v + gain_slope * max(model, own, 0.0))
@@ -226,7 +231,7 @@ def sweep_stars(
                 r[0] += value * p
                 r[1] += value * px
                 r[2] += value * py
-        if not m[0, 0] > 0.0:
+        if not m[0, 0] > 0.0 or light < LEAST_LIGHT:
             step[star] = 0.0
             continue
         significant = f * f * m[0, 0] > 4.0
@@ -290,7 +295,7 @@ def measure_stars(
         c[:] = 0.0
         f = flux[star]
         limit = (rad + 0.5) ** 2
-        chi2 = cc = rc = 0.0
+        chi2 = cc = rc = light = 0.0
         count = 0
         scale = max(abs(f), 1e-30)
         for i in range(max(0, rad - row), min(2 * rad + 1, ny + rad - row)):
@@ -301,6 +306,7 @@ def measure_stars(
                 if not v > 0.0 or (yy - y[star]) ** 2 + (xx - x[star]) ** 2 > limit:
                     continue
                 p = shapes[0, i, j]
+                light += p
                 w = 1.0 / (v + gain_slope * max(data[yy, xx] - residual[yy, xx], f * p, 0.0))
                 res = residual[yy, xx]
                 px, py = scale * shapes[1, i, j], scale * shapes[2, i, j]
@@ -318,6 +324,8 @@ def measure_stars(
                 c[2] += w * py * bend
                 cc += w * bend * bend
                 rc += w * bend * res
+        if light < LEAST_LIGHT:
+            count, m[0, 0] = 0, 0.0
         n_pixels[star] = count
         chi[star] = np.sqrt(chi2 / (count - 3)) if count > 3 else np.nan
         errors[star, :] = np.nan

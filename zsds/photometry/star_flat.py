@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 
 from zsds.core.robust import mad_width
 
 WORST_CONDITION = 1e4  # of the terms at the calibrators' places; beyond it they do not tell them apart
 LEAST_ERROR = 0.003  # mag, of a star: variability and what the PSF leaves
+MEDIAN_OFFSET = 0.6745  # standard deviations, of a normal distribution
 LEAST_IN_PLACE = 6  # calibrators of one place; of fewer, two or three strays might be the majority
 
 
@@ -194,6 +196,19 @@ class Patchiness:
     n_places: int
 
 
+def _intrinsic(left: NDArray[np.float64], err: NDArray[np.float64]) -> float:
+    """Scatter of single stars beyond their errors, mag (colours, variability), by the better half of them."""
+    sharp = err <= np.median(err)
+    left, err = left[sharp], err[sharp]
+
+    def excess(intrinsic: float) -> float:
+        return float(np.median(np.abs(left) / np.hypot(err, intrinsic))) - MEDIAN_OFFSET
+
+    if excess(0.0) <= 0:
+        return 0.0
+    return float(brentq(excess, 0.0, 2 * float(np.median(np.abs(left)))))
+
+
 def measure_patchiness(
     x: ArrayLike,
     y: ArrayLike,
@@ -212,7 +227,7 @@ def measure_patchiness(
     x, y : array_like [n]
         Pixels.
     residual, residual_err : array_like [n]
-        Catalogue minus calibrated magnitude, mag; errors need be right relative to one another only.
+        Catalogue minus calibrated magnitude, mag; what stars scatter beyond the errors is found.
     shape : tuple of int
         (ny, nx).
     stars_per_place : int
@@ -230,7 +245,9 @@ def measure_patchiness(
     )
     cell, n_cells = row * per_side + column, per_side**2
     middle = np.array([np.median(residual[cell == k]) if (cell == k).any() else 0.0 for k in range(n_cells)])
-    left = (residual - middle[cell]) / err
+    left = residual - middle[cell]
+    err = np.hypot(err, _intrinsic(left, err))
+    left /= err
     kept = np.abs(left) < 3.5 * max(mad_width(left), 1e-6)
     number = np.bincount(cell[kept], minlength=n_cells)
     filled = number >= LEAST_IN_PLACE

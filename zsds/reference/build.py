@@ -162,7 +162,8 @@ def _noise(epoch: Epoch) -> float:
 def _excluded(exposure: Exposure) -> NDArray[np.bool_]:
     """Pixels that take no part."""
     defect = (exposure.mask & np.uint32(DEFECTS & ~_KEPT)) != 0
-    return defect | ~np.isfinite(exposure.data) | ~(exposure.variance > 0)
+    unknown = ~np.isfinite(exposure.data) | ~np.isfinite(exposure.variance)
+    return defect | unknown | ~(exposure.variance > 0)
 
 
 def _coadd(
@@ -174,8 +175,11 @@ def _coadd(
     n_rows = max(1, int(settings.strip_gb * 2**30 / (STRIP_BYTES * len(epochs) * shape[1])))
     for first in range(0, shape[0], n_rows):
         rows = slice(first, min(first + n_rows, shape[0]))
-        stack = _resampled_strip(epochs, rows, shape[1], settings)
-        data[rows], variance[rows], mask[rows], coverage[rows] = _combine(stack, epochs, settings)
+        wider = slice(max(first - 1, 0), min(rows.stop + 1, shape[0]))  # neighbours decide what is clipped
+        stack = _resampled_strip(epochs, wider, shape[1], settings)
+        inner = slice(first - wider.start, rows.stop - wider.start)
+        combined = _combine(stack, epochs, settings)
+        data[rows], variance[rows], mask[rows], coverage[rows] = (plane[inner] for plane in combined)
     return data, variance, mask, coverage
 
 

@@ -247,7 +247,8 @@ def _fit_all(
     core = slice(half + 1, size - half - 1)
     a, b = (_inverse(spectrum, length, core) for spectrum in spectra)
     shape = _shape(science, reference)
-    variance = np.nanmedian(reference.variance[_around(x, y, reach, 3)], axis=(1, 2))
+    variance = np.nan_to_num(reference.variance[_around(x, y, reach, 3)], nan=np.inf, posinf=np.inf)
+    variance = np.median(variance, axis=(1, 2))
     noise = variance[:, None].astype(float) * shape.noise_left
     found = _solve(a, spectra[1], core, np.zeros((2, x.size)), noise)
     near = np.hypot(*found[1:]) < settings.max_shift
@@ -334,9 +335,10 @@ def _solve(
     design = np.stack([*planes, np.ones_like(planes[0])], axis=1).astype(float)
     vector = design @ a[:, use, None].astype(float)
     normal = design @ design.swapaxes(1, 2)
+    size = np.sqrt(np.maximum(np.diagonal(normal, axis1=1, axis2=2), 1e-300))[:, :, None]  # any units will do
     normal[:, range(3), range(3)] -= use.sum() * noise
-    inverse = np.linalg.pinv(normal, hermitian=True)
-    ratio, *moved = (inverse @ vector)[:, :3, 0].T
+    inverse = np.linalg.pinv(normal / size / size.swapaxes(1, 2), hermitian=True)
+    ratio, *moved = (inverse @ (vector / size) / size)[:, :3, 0].T
     there = ratio > 0
     return np.where(there, [ratio, *(shift + np.array(moved) / np.where(there, ratio, 1))], 0)
 
