@@ -50,7 +50,7 @@ class SubtractSettings:
     min_tile: int = 96  # but never below this, pixels
     kernel_size: int = 64  # least side of the kernels, even, pixels; 1.4 times the PSFs' when that is more
     background_cell: int = 128  # pixels of a cell of the background difference; 0 leaves it alone
-    curvature: float = 0.005  # error of interpolation and PSFs, in units of the Laplacian; undersampling adds
+    curvature: float = 0.005  # error of interpolation and PSFs, in units of the Laplacian; 0: no such errors
     saturated_err: float = 1.0  # error of a saturated pixel of the reference, in units of what it holds
     psf_size: int = 31  # side of the difference PSF's stamps, odd
     edge: int = 4  # pixels next to the image's or the reference's edge that are flagged EDGE
@@ -109,9 +109,7 @@ def subtract(
         constant, noise = constant_sky(science, reference, scale, coverage.both)
         difference = science.data - np.float32(scale) * reference.data
         background = sky_level(difference, constant, coverage.both, noise, 4 * settings.background_cell)
-    undersampled = [sampling_error(psf, nx / 2, ny / 2) for psf in (science.psf, reference.psf)]
-    curvature = float(np.sqrt(settings.curvature**2 + np.sum(np.square(undersampled))))
-    planes = make_planes(science, reference, coverage, background, curvature)
+    planes = make_planes(science, reference, coverage, background, _curvature(science, reference, settings))
     largest = max(science.psf.size, reference.psf.size)
     settings = replace(settings, kernel_size=2 * int(np.ceil(max(settings.kernel_size, 1.4 * largest) / 2)))
     settings = replace(settings, tile_size=_tile_size(science, reference, settings))
@@ -131,6 +129,15 @@ def subtract(
         science, reference, coverage, match, layout, kernels_at, products, settings, reference_id
     )
     return replace(found, own_noise=slopes[0] + slopes[1] * scale**2)
+
+
+def _curvature(science: Exposure, reference: Exposure, settings: SubtractSettings) -> float:
+    """Error of interpolation, PSFs and undersampling, in units of the Laplacian."""
+    if settings.curvature == 0 or science.psf is None or reference.psf is None:
+        return 0.0
+    ny, nx = science.shape
+    undersampled = [sampling_error(psf, nx / 2, ny / 2) for psf in (science.psf, reference.psf)]
+    return float(np.sqrt(settings.curvature**2 + np.sum(np.square(undersampled))))
 
 
 def _add_clipped_light(
