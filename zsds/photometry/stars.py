@@ -96,10 +96,7 @@ def missed_sky(exposure: Exposure, psf: PsfModel, sources: Table) -> float:
     ny, nx = exposure.shape
     height = min(ny, round(LEVEL_PIXELS / nx))
     first = (ny - height) // 2
-    rows = slice(first, first + height)
-    band = replace(
-        exposure, data=exposure.data[rows], variance=exposure.variance[rows], mask=exposure.mask[rows]
-    )
+    band = exposure.rows(first, first + height)
     model = PolynomialPsf.from_model(psf, exposure.shape)
     x0, y0, x_scale, y_scale = model.geometry
     model = replace(model, geometry=(x0, y0 - first, x_scale, y_scale))

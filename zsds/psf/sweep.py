@@ -75,9 +75,7 @@ def fit_all(
     flux : ndarray of float64 [n], optional
         First fluxes; measured when not given.
     """
-    coefficients = np.ascontiguousarray(psf.coefficients, dtype=np.float32)
-    half = psf.size // 2
-    model = (coefficients, psf.geometry, psf.oversampling, psf.order, half)
+    model = _for_kernels(psf)
     x, y = np.array(x, dtype=np.float64), np.array(y, dtype=np.float64)
     start = np.column_stack([x, y])
     radius = fit_radius(noise, psf, x, y, settings)
@@ -117,12 +115,18 @@ def roughly_without(
     settings: SweepSettings,
 ) -> NDArray[np.float32]:
     """The image without stars of the fluxes that a matched filter gives where they stand, each by itself."""
-    model = (psf.coefficients, psf.geometry, psf.oversampling, psf.order, psf.size // 2)
+    model = _for_kernels(psf)
     radius = fit_radius(noise, psf, x, y, settings)
     flux = _first_fluxes(data, noise, model, x, y, radius)
     left = data.copy()
     subtract_stars(left, *model, x, y, flux, _reach(flux, psf, noise, radius, settings))
     return left
+
+
+def _for_kernels(psf: PolynomialPsf) -> tuple[NDArray[np.float32], tuple[float, ...], float, int, int]:
+    """The model as `zsds.kernels.psf_fit` takes it, with half its side."""
+    coefficients = np.ascontiguousarray(psf.coefficients, dtype=np.float32)
+    return coefficients, psf.geometry, psf.oversampling, psf.order, psf.size // 2
 
 
 def fit_radius(
