@@ -12,7 +12,7 @@ from benchmarks.measures.skies import QUADRANT_PX, Processed, matched
 from benchmarks.rows import Row
 from zsds.candidates.peaks import find_peaks
 from zsds.core.flags import Mask
-from zsds.subtract.zogy import centred
+from zsds.psf.mean import centred
 
 RADIUS_PX = 3.0  # what is this near to a transient is that transient
 RAY_PX = 2.0  # reach of a cosmic ray or of a bad pixel

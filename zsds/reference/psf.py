@@ -1,23 +1,19 @@
 """Point-spread functions that travel with the pixels: sampled wherever the image is."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from zsds.core.psf import PsfModel
 from zsds.kernels.resample import lanczos_table, sample_lanczos
+from zsds.psf.mean import mean_psf
 from zsds.psf.model import GridPsf
 from zsds.reference.mapping import PixelMap
 
 _PAD = 6  # empty pixels around a stamp before it is resampled
 LEAST_NODES = 9  # along each axis: PSFs that bend over a small image bend between few nodes just as much
-
-
-def phase_ramp(length: int, dx: float, dy: float) -> NDArray[np.complex64]:
-    """Factor on an rfft2 spectrum that turns image(x, y) into image(x + dx, y + dy)."""
-    fy = np.fft.fftfreq(length)[:, None]
-    fx = np.fft.rfftfreq(length)[None, :]
-    return np.exp(2j * np.pi * (fx * dx + fy * dy)).astype(np.complex64)
 
 
 def psf_nodes(length: int, spacing: float) -> NDArray[np.float64]:
@@ -101,23 +97,42 @@ def sample_psf(psf: PsfModel, pixels: PixelMap, shape: tuple[int, int], spacing:
     spacing : float
         Largest distance between nodes, science pixels.
     """
-    nodes = [psf_nodes(n, spacing) for n in shape[::-1]]
-    scale = np.sqrt(abs(np.linalg.det(pixels.matrix(shape[1] / 2, shape[0] / 2))))
-    half = int(psf.size / 2 / scale)
-    offset = np.arange(-half, half + 1, dtype=float)
-    along, across = np.meshgrid(offset, offset)
-    stamps = np.empty((nodes[1].size, nodes[0].size, offset.size, offset.size), np.float32)
-    for i, y in enumerate(nodes[1]):
-        for j, x in enumerate(nodes[0]):
-            matrix = pixels.matrix(x, y)
-            stamp = np.pad(psf.at(*pixels.at(x, y)), _PAD)
-            centre = stamp.shape[0] // 2
-            places = np.stack(
-                [
-                    centre + matrix[1, 0] * along + matrix[1, 1] * across,
-                    centre + matrix[0, 0] * along + matrix[0, 1] * across,
-                ]
-            )
-            sampled = map_coordinates(stamp, places, order=3, mode="constant")
-            stamps[i, j] = sampled * abs(np.linalg.det(matrix))
-    return GridPsf.from_stamps(stamps, *nodes)
+    x_nodes, y_nodes = (psf_nodes(n, spacing) for n in shape[::-1])
+    x, y = shape[1] / 2, shape[0] / 2
+    scale = np.sqrt(abs(np.linalg.det(pixels.matrix(x, y))))
+    sampled = mean_psf(SampledPsf(psf, pixels, 2 * int(psf.size / 2 / scale) + 1), x, y)
+    stamps = [[sampled.at(node_x, node_y) for node_x in x_nodes] for node_y in y_nodes]
+    return GridPsf.from_stamps(np.array(stamps), x_nodes, y_nodes)
+
+
+@dataclass(frozen=True)
+class SampledPsf:
+    """A finer grid's PSF on the science pixels, by the cubic B-spline that samples the pixels.
+
+    Parameters
+    ----------
+    psf : PsfModel
+        On the finer grid.
+    pixels : PixelMap
+        From science pixels to the finer grid.
+    size : int
+        Side of the stamps in science pixels, odd.
+    """
+
+    psf: PsfModel
+    pixels: PixelMap
+    size: int
+
+    def at(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
+        """Stamp at a science position; its middle pixel's centre is taken to be that of a fine pixel too."""
+        matrix = self.pixels.matrix(x, y)
+        star = matrix @ (dx, dy)
+        whole = np.rint(star)
+        fine = np.pad(self.psf.at(*self.pixels.at(x, y), *(star - whole)), _PAD)
+        offset = np.arange(self.size) - self.size // 2
+        along, across = np.meshgrid(offset, offset)
+        middle = fine.shape[0] // 2 - whole
+        places = [middle[axis] + matrix[axis, 0] * along + matrix[axis, 1] * across for axis in (1, 0)]
+        sampled = map_coordinates(fine, places, order=3, mode="constant")
+        stamp: NDArray[np.float32] = sampled * np.float32(abs(np.linalg.det(matrix)))
+        return stamp

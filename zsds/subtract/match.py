@@ -15,9 +15,10 @@ from scipy.fft import irfft2, next_fast_len, rfft2
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import is_defect
+from zsds.core.psf import PsfModel
 from zsds.core.robust import central_width
+from zsds.psf.mean import centred, mean_psf
 from zsds.subtract.choice import choose_stars
-from zsds.subtract.zogy import centred
 
 TWO_SIDED_95 = 1.96  # standard deviations within which 95 % of a normal distribution lie
 FEW_STARS = 3  # so many misplaced ones may be variables or movers
@@ -212,10 +213,8 @@ class _Shape:
 
 
 def _shape(science: Exposure, reference: Exposure) -> _Shape:
-    if science.psf is None or reference.psf is None:
-        raise ValueError("science and reference need a PSF")
     ny, nx = science.shape
-    stamps = [psf.at(nx / 2, ny / 2).astype(float) for psf in (science.psf, reference.psf)]
+    stamps = [_mean_psf(exposure).at(nx / 2, ny / 2).astype(float) for exposure in (science, reference)]
     size = 2 * max(stamp.shape[0] for stamp in stamps)
     psf_n, psf_r = (rfft2(centred(stamp, size)) for stamp in stamps)
     joint = irfft2(psf_n * psf_r, (size, size))
@@ -278,11 +277,17 @@ def _psf_spectra(
     exposure: Exposure, x: NDArray[np.int64], y: NDArray[np.int64], length: int
 ) -> NDArray[np.complex64]:
     """Spectrum of the PSF at every star, [n, length, length // 2 + 1]."""
-    if exposure.psf is None:
-        raise ValueError("science and reference need a PSF")
-    stamps = [centred(exposure.psf.at(i, j), length) for i, j in zip(x.tolist(), y.tolist(), strict=True)]
+    psf = _mean_psf(exposure)
+    stamps = [centred(psf.at(i, j), length) for i, j in zip(x.tolist(), y.tolist(), strict=True)]
     spectra: NDArray[np.complex64] = rfft2(np.array(stamps))
     return spectra
+
+
+def _mean_psf(exposure: Exposure) -> PsfModel:
+    """PSF of stars anywhere on their pixels, which is what Fourier space compares."""
+    if exposure.psf is None:
+        raise ValueError("science and reference need a PSF")
+    return mean_psf(exposure.psf, exposure.shape[1] / 2, exposure.shape[0] / 2)
 
 
 def _cuts(exposure: Exposure, x: NDArray[np.int64], y: NDArray[np.int64], reach: int) -> NDArray[np.float32]:

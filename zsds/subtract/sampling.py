@@ -8,9 +8,8 @@ from scipy.fft import irfft2, rfft2
 from scipy.ndimage import maximum_filter
 
 from zsds.core.psf import PsfModel, effective_fwhm
+from zsds.psf.mean import centred, phase_ramp
 from zsds.psf.moffat import MoffatPsf
-from zsds.reference.psf import phase_ramp
-from zsds.subtract.zogy import centred
 
 BETA = 3.0  # of the Moffat that stands for all PSFs of a width
 FWHMS = (0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.3, 2.7, 3.2, 4.0)  # pixels, before the pixels blur them

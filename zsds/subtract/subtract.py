@@ -18,6 +18,7 @@ from zsds.core.psf import PsfModel, effective_fwhm
 from zsds.core.robust import mad_width, median_and_width, variance_per_noise
 from zsds.kernels.coverage import find_bits, loud_blocks, mark_edges
 from zsds.kernels.fourier import add_stamps, join_masks, rescale
+from zsds.psf.mean import centred, mean_psf
 from zsds.psf.model import GridPsf, model_knots
 from zsds.subtract.match import Match, MatchSettings, match_stars
 from zsds.subtract.planes import (
@@ -33,7 +34,7 @@ from zsds.subtract.planes import (
 )
 from zsds.subtract.sampling import sampling_error
 from zsds.subtract.tiles import Layout, Products, make_layout, score_tiles, subtract_tiles
-from zsds.subtract.zogy import Kernels, Node, centred, difference_kernels, noise_transfer
+from zsds.subtract.zogy import Kernels, Node, difference_kernels, noise_transfer
 
 log = logging.getLogger(__name__)
 OWN_STRIDE = 7  # every seventh pixel tells how the variance goes with the noise
@@ -101,8 +102,8 @@ def subtract(
     overlap = float(coverage.both.mean())
     if overlap < settings.min_overlap:
         raise UnusableData("the reference hardly covers the image", {"overlap": overlap})
-    match = match_stars(science, reference, _expected_scale(science, reference), settings.match, stars)
     ny, nx = science.shape
+    match = match_stars(science, reference, _expected_scale(science, reference), settings.match, stars)
     scale = match.flux_scale.at(nx / 2, ny / 2)
     background = None
     if settings.background_cell:
@@ -228,7 +229,8 @@ def _kernels_at(
     known: dict[tuple[float, float], Kernels] = {}
     if science.psf is None or reference.psf is None:
         raise ValueError("science and reference need a PSF")
-    psfs, size = (_Levelled(science.psf, xs, ys), _Levelled(reference.psf, xs, ys)), settings.kernel_size
+    middle, size = (science.shape[1] / 2, science.shape[0] / 2), settings.kernel_size
+    psfs = tuple(_Levelled(mean_psf(psf, *middle), xs, ys) for psf in (science.psf, reference.psf))
     noise = noise_transfer(science.noise_power, size), noise_transfer(reference.noise_power, size)
 
     def kernels_at(x: float, y: float) -> Kernels:

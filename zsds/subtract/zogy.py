@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.fft import fft, fftshift, irfft2, rfft, rfft2
 
 from zsds.core.psf import PsfModel
-from zsds.reference.psf import phase_ramp
+from zsds.psf.mean import centred, phase_ramp
 
 # Share of a star's light that is taken to stand on its central pixel: where neither PSF lets anything pass,
 # the kernels are those of plain noise, not the ratio of two models' errors, which differs from node to node.
@@ -143,16 +143,6 @@ def taper(size: int) -> NDArray[np.float64]:
     distance = np.abs(np.arange(size) - size // 2) / (size / 2)
     line = 0.5 * (1 + np.cos(np.pi * np.clip((distance - 5 / 8) / (3 / 8), 0, 1)))
     return np.outer(line, line)
-
-
-def centred(stamp: NDArray, size: int) -> NDArray[np.float32]:
-    """Stamp on a grid [size, size] with its middle pixel at [0, 0], wrapped around; cut if larger."""
-    half = stamp.shape[0] // 2
-    reach = min(half, size // 2 - 1)
-    cut = stamp[half - reach : half + reach + 1, half - reach : half + reach + 1]
-    grid = np.zeros((size, size), np.float32)
-    grid[: cut.shape[0], : cut.shape[1]] = cut
-    return np.roll(grid, (-reach, -reach), axis=(0, 1))
 
 
 def kernel_spectrum(kernel: NDArray, length: int) -> NDArray[np.complex64]:
