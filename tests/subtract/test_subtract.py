@@ -374,6 +374,15 @@ def test_defects_are_filled_and_flagged(rng):
     np.testing.assert_allclose(result.score[far], clean.score[far], atol=0.08)
 
 
+def test_pixels_of_negative_variance_are_no_reference(rng):
+    n, r = pair(rng, make_stars(rng, WCS, SHAPE, 60))
+    variance = r.variance.copy()
+    variance[60, 70:72] = -5
+    result = subtract(n, replace(r, variance=variance))
+    assert (result.exposure.mask[60, 70:72] & Mask.NO_REFERENCE).all()
+    assert np.isfinite(result.score[100:, 100:]).all()
+
+
 def test_masked_star_core_is_undefined_and_its_surroundings_quiet(rng):
     stars = Stars(*WCS.all_pix2world([200.2, 90.0], [150.4, 60.0], 0), np.array([3e6, 4e4]))
     n, r = pair(rng, stars, zero=25.0)

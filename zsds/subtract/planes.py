@@ -46,8 +46,8 @@ def find_coverage(science: Exposure, reference: Exposure) -> Coverage:
     """Pixels that can be compared."""
     known_n, known_r, both = (np.empty(science.shape, bool) for _ in range(3))
     mark_known(science.data, science.variance, science.mask, np.uint32(UNMEASURED), np.float32(0), known_n)
-    anything = np.float32(-np.inf)
-    mark_known(reference.data, reference.variance, reference.mask, np.uint32(UNKNOWN), anything, known_r)
+    negative = np.float32(-1e-30)  # no noise at all is possible, less is not
+    mark_known(reference.data, reference.variance, reference.mask, np.uint32(UNKNOWN), negative, known_r)
     mark_both(known_n, known_r, reference.mask, np.uint32(DISTRUSTED), both)
     return Coverage(known_n, known_r, both)
 
