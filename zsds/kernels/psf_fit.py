@@ -10,92 +10,115 @@ LEAST_LIGHT = 1e-3  # of a star's light on the pixels it is fitted to; less says
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _weights(t, weights, slopes, bends):
-    """Cubic B-spline weights of the taps m-1 .. m+2 at m + t, and their two derivatives."""
+def _weights(t):
+    """Cubic B-spline weights of the taps m-1 .. m+2 at m + t."""
     one = 1.0 - t
-    weights[0] = one * one * one / 6.0
-    weights[1] = (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0
-    weights[2] = (1.0 + 3.0 * t + 3.0 * t * t - 3.0 * t * t * t) / 6.0
-    weights[3] = t * t * t / 6.0
-    slopes[0] = -0.5 * one * one
-    slopes[1] = -2.0 * t + 1.5 * t * t
-    slopes[2] = 0.5 + t - 1.5 * t * t
-    slopes[3] = 0.5 * t * t
-    bends[0] = one
-    bends[1] = -2.0 + 3.0 * t
-    bends[2] = 1.0 - 3.0 * t
-    bends[3] = t
+    second = (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0
+    third = (1.0 + 3.0 * t + 3.0 * t * t - 3.0 * t * t * t) / 6.0
+    return (
+        np.float32(one * one * one / 6.0),
+        np.float32(second),
+        np.float32(third),
+        np.float32(t * t * t / 6.0),
+    )
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _terms(x, y, order, values):
-    """Monomials x^(n-k) y^k up to the order, in the order (0,0), (1,0), (0,1), (2,0), ..."""
-    index = 0
-    for n in range(order + 1):
-        for k in range(n + 1):
-            values[index] = x ** (n - k) * y**k
-            index += 1
+def _slopes(t, s):
+    """The weights' derivatives by t, times s."""
+    one = 1.0 - t
+    second, third = -2.0 * t + 1.5 * t * t, 0.5 + t - 1.5 * t * t
+    return (
+        np.float32(-0.5 * s * one * one),
+        np.float32(s * second),
+        np.float32(s * third),
+        np.float32(0.5 * s * t * t),
+    )
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _window(coefficients, geometry, oversampling, order, x, y, radius, shapes, level, work):
+@njit(cache=True, nogil=True, inline="always")
+def _bends(t, s):
+    """Their second derivatives by t, times s."""
+    return (
+        np.float32(s - s * t),
+        np.float32(s * (3.0 * t - 2.0)),
+        np.float32(s * (1.0 - 3.0 * t)),
+        np.float32(s * t),
+    )
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _scratch(oversampling, half):
+    """Room for `_window` up to a radius of half: knots of one place, and three lines of them below."""
+    length = oversampling * 2 * half + 4
+    return np.empty((length + 3, length), np.float32)
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _window(coefficients, geometry, oversampling, order, x, y, radius, shapes, level, scratch):
     """PSF of a star at (x, y) on the pixels within `radius` of its nearest one; how much depends on `level`.
 
     shapes[0] value; level >= 1: shapes[1], shapes[2] derivatives by the star's x and y; level >= 2: shapes[3]
-    the Laplacian. geometry is (x0, y0, x_scale, y_scale).
+    the Laplacian. geometry is (x0, y0, x_scale, y_scale). Loops run over slices of single rows, which
+    compilers turn into vectors.
     """
-    n = coefficients.shape[1]
-    middle = (n - 1) // 2
-    values = np.empty(coefficients.shape[0])
+    middle = (coefficients.shape[1] - 1) // 2
     u = min(1.0, max(-1.0, (x - geometry[0]) / geometry[2]))
     v = min(1.0, max(-1.0, (y - geometry[1]) / geometry[3]))
-    _terms(u, v, order, values)
-    wx, sx, bx = np.empty(4), np.empty(4), np.empty(4)
-    wy, sy, by = np.empty(4), np.empty(4), np.empty(4)
     s = oversampling
     dx, dy = x - np.floor(x + 0.5), y - np.floor(y + 0.5)
     fx, fy = int(np.floor(-s * dx)), int(np.floor(-s * dy))
-    _weights(-s * dx - fx, wx, sx, bx)
-    _weights(-s * dy - fy, wy, sy, by)
-    size = 2 * radius + 1
+    tx, ty = -s * dx - fx, -s * dy - fy
     startx, starty = middle + fx - s * radius - 1, middle + fy - s * radius - 1
     length = s * 2 * radius + 4
-    line = np.empty(length, np.float32)
     for a in range(length):
-        line[:] = 0
-        for t in range(coefficients.shape[0]):
-            value = np.float32(values[t])
-            for b in range(length):
-                line[b] += value * coefficients[t, starty + a, startx + b]
-        for j in range(size):
-            p = s * j
-            c0, c1, c2, c3 = line[p], line[p + 1], line[p + 2], line[p + 3]
-            work[0, a, j] = wx[0] * c0 + wx[1] * c1 + wx[2] * c2 + wx[3] * c3
-            if level >= 1:
-                work[1, a, j] = -s * (sx[0] * c0 + sx[1] * c1 + sx[2] * c2 + sx[3] * c3)
-            if level >= 2:
-                work[2, a, j] = s * s * (bx[0] * c0 + bx[1] * c1 + bx[2] * c2 + bx[3] * c3)
+        line, knots = scratch[a], coefficients[0, starty + a, startx : startx + length]
+        for b in range(length):
+            line[b] = knots[b]
+    term = 0
+    for n in range(1, order + 1):
+        for k in range(n + 1):
+            term += 1
+            value = np.float32(u ** (n - k) * v**k)
+            for a in range(length):
+                line, knots = scratch[a], coefficients[term, starty + a, startx : startx + length]
+                for b in range(length):
+                    line[b] += value * knots[b]
+    x0, x1, x2, x3 = _weights(tx)
+    y0, y1, y2, y3 = _weights(ty)
+    sx0, sx1, sx2, sx3 = _slopes(tx, -s)
+    sy0, sy1, sy2, sy3 = _slopes(ty, -s)
+    bx0, bx1, bx2, bx3 = _bends(tx, s * s)
+    by0, by1, by2, by3 = _bends(ty, s * s)
+    size, last = 2 * radius + 1, scratch.shape[0]
+    line, slope, bend = scratch[last - 3], scratch[last - 2], scratch[last - 1]
     for i in range(size):
         p = s * i
+        k0, k1, k2, k3 = scratch[p], scratch[p + 1], scratch[p + 2], scratch[p + 3]
+        values = shapes[0, i]
+        for b in range(length):
+            line[b] = y0 * k0[b] + y1 * k1[b] + y2 * k2[b] + y3 * k3[b]
         for j in range(size):
-            c0, c1, c2, c3 = work[0, p, j], work[0, p + 1, j], work[0, p + 2, j], work[0, p + 3, j]
-            shapes[0, i, j] = wy[0] * c0 + wy[1] * c1 + wy[2] * c2 + wy[3] * c3
-            if level >= 1:
-                shapes[2, i, j] = -s * (sy[0] * c0 + sy[1] * c1 + sy[2] * c2 + sy[3] * c3)
-                shapes[1, i, j] = (
-                    wy[0] * work[1, p, j]
-                    + wy[1] * work[1, p + 1, j]
-                    + wy[2] * work[1, p + 2, j]
-                    + wy[3] * work[1, p + 3, j]
-                )
-            if level >= 2:
-                shapes[3, i, j] = (
-                    s * s * (by[0] * c0 + by[1] * c1 + by[2] * c2 + by[3] * c3)
-                    + wy[0] * work[2, p, j]
-                    + wy[1] * work[2, p + 1, j]
-                    + wy[2] * work[2, p + 2, j]
-                    + wy[3] * work[2, p + 3, j]
-                )
+            q = s * j
+            values[j] = x0 * line[q] + x1 * line[q + 1] + x2 * line[q + 2] + x3 * line[q + 3]
+        if level == 0:
+            continue
+        by_x, by_y = shapes[1, i], shapes[2, i]
+        for b in range(length):
+            slope[b] = sy0 * k0[b] + sy1 * k1[b] + sy2 * k2[b] + sy3 * k3[b]
+        for j in range(size):
+            q = s * j
+            by_x[j] = sx0 * line[q] + sx1 * line[q + 1] + sx2 * line[q + 2] + sx3 * line[q + 3]
+            by_y[j] = x0 * slope[q] + x1 * slope[q + 1] + x2 * slope[q + 2] + x3 * slope[q + 3]
+        if level == 1:
+            continue
+        bends = shapes[3, i]
+        for b in range(length):
+            bend[b] = by0 * k0[b] + by1 * k1[b] + by2 * k2[b] + by3 * k3[b]
+        for j in range(size):
+            q = s * j
+            bends[j] = bx0 * line[q] + bx1 * line[q + 1] + bx2 * line[q + 2] + bx3 * line[q + 3]
+            bends[j] += x0 * bend[q] + x1 * bend[q + 1] + x2 * bend[q + 2] + x3 * bend[q + 3]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -120,23 +143,28 @@ def _solve3(m, r, out):
 def _add(residual, shape, radius, row, col, flux):
     """Add flux * shape, centred on (row, col), to residual; the overlap only."""
     ny, nx = residual.shape
+    first, last = max(0, radius - col), min(2 * radius + 1, nx + radius - col)
+    if last <= first:
+        return
+    start, value = col - radius + first, np.float32(flux)
     for i in range(max(0, radius - row), min(2 * radius + 1, ny + radius - row)):
-        for j in range(max(0, radius - col), min(2 * radius + 1, nx + radius - col)):
-            residual[row - radius + i, col - radius + j] += flux * shape[i, j]
+        pixels, light = residual[row - radius + i, start : start + last - first], shape[i, first:last]
+        for j in range(last - first):
+            pixels[j] += value * light[j]
 
 
 @njit(cache=True, nogil=True)
 def subtract_stars(residual, coefficients, geometry, oversampling, order, half, x, y, flux, reach):
     """Subtract all stars from residual in place, each out to its own reach in pixels."""
     size = 2 * half + 1
-    shapes = np.empty((1, size, size))
-    work = np.empty((1, oversampling * 2 * half + 4, size))
+    shapes = np.empty((1, size, size), np.float32)
+    scratch = _scratch(oversampling, half)
     for star in range(x.size):
         if flux[star] == 0.0:
             continue
         radius = min(half, reach[star])
         row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
-        _window(coefficients, geometry, oversampling, order, x[star], y[star], radius, shapes, 0, work)
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], radius, shapes, 0, scratch)
         _add(residual, shapes[0], radius, row, col, -flux[star])
 
 
@@ -148,11 +176,11 @@ def draw_stamps(coefficients, geometry, oversampling, order, half, x, y, stamps)
     """
     size = 2 * half + 1
     count = stamps.shape[1]
-    shapes = np.empty((count, size, size))
-    work = np.empty((2, oversampling * 2 * half + 4, size))
+    shapes = np.empty((count, size, size), np.float32)
+    scratch = _scratch(oversampling, half)
     level = 1 if count == 3 else 0
     for star in range(x.size):
-        _window(coefficients, geometry, oversampling, order, x[star], y[star], half, shapes, level, work)
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], half, shapes, level, scratch)
         stamps[star] = shapes
 
 
@@ -161,12 +189,12 @@ def match_stars(data, sky_variance, coefficients, geometry, oversampling, order,
     """Flux of each star by a matched filter in the sky's noise, all other stars ignored."""
     ny, nx = data.shape
     size = 2 * half + 1
-    shapes = np.empty((1, size, size))
-    work = np.empty((1, oversampling * 2 * half + 4, size))
+    shapes = np.empty((1, size, size), np.float32)
+    scratch = _scratch(oversampling, half)
     for star in range(x.size):
         rad = min(half, radius[star])
         row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
-        _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 0, work)
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 0, scratch)
         light = norm = total = 0.0
         for i in range(max(0, rad - row), min(2 * rad + 1, ny + rad - row)):
             for j in range(max(0, rad - col), min(2 * rad + 1, nx + rad - col)):
@@ -192,8 +220,8 @@ def sweep_stars(
     """
     ny, nx = data.shape
     size = 2 * half + 1
-    shapes = np.empty((3, size, size))
-    work = np.empty((2, oversampling * 2 * half + 4, size))
+    shapes = np.empty((3, size, size), np.float32)
+    scratch = _scratch(oversampling, half)
     m, r, out = np.empty((3, 3)), np.empty(3), np.empty(3)
     for star in range(x.size):
         if step[star] < 0.0:
@@ -202,7 +230,7 @@ def sweep_stars(
         row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
         far = max(rad, min(half, reach[star]))
         edge = far - rad
-        _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 1, work)
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], far, shapes, 1, scratch)
         m[:] = 0.0
         r[:] = 0.0
         light = 0.0
@@ -267,7 +295,7 @@ def sweep_stars(
             continue
         _add(residual, shapes[0], far, row, col, f)
         row, col = int(np.floor(new_y + 0.5)), int(np.floor(new_x + 0.5))
-        _window(coefficients, geometry, oversampling, order, new_x, new_y, far, shapes, 0, work)
+        _window(coefficients, geometry, oversampling, order, new_x, new_y, far, shapes, 0, scratch)
         _add(residual, shapes[0], far, row, col, -now)
 
 
@@ -283,14 +311,14 @@ def measure_stars(
     """
     ny, nx = data.shape
     size = 2 * half + 1
-    shapes = np.empty((4, size, size))
-    work = np.empty((3, oversampling * 2 * half + 4, size))
+    shapes = np.empty((4, size, size), np.float32)
+    scratch = _scratch(oversampling, half)
     m, c, a = np.empty((3, 3)), np.empty(3), np.empty(3)
     for star in range(x.size):
         rad = min(half, radius[star])
         row, col = int(np.floor(y[star] + 0.5)), int(np.floor(x[star] + 0.5))
         outside[star] = row - rad < 0 or col - rad < 0 or row + rad >= ny or col + rad >= nx
-        _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 2, work)
+        _window(coefficients, geometry, oversampling, order, x[star], y[star], rad, shapes, 2, scratch)
         m[:] = 0.0
         c[:] = 0.0
         f = flux[star]
