@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sep
 from astropy.io import fits
 from astropy.table import Table
 from scipy.spatial import cKDTree
@@ -10,6 +11,7 @@ from star_fields import INFO, draw_stars, star_field
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
+from zsds.core.psf import FWHM_PER_SIGMA
 from zsds.core.tables import check_table
 from zsds.extract import ExtractSettings, detect_sources, measure_background, measure_seeing
 from zsds.psf import MoffatPsf, profile_fwhm
@@ -74,6 +76,24 @@ def test_close_pair_is_split():
     data = np.random.default_rng(0).poisson(image).astype(np.float32)
     exposure = Exposure(data, data.copy(), np.zeros(data.shape, np.uint32), INFO)
     assert len(detect_sources(exposure, measure_background(exposure), ExtractSettings(fwhm=2.2))) == 2
+
+
+def test_cleaning_is_that_of_sep():
+    field = star_field(PSF, n_stars=900, seed=4)
+    background = measure_background(field.exposure)
+    data, noise = field.exposure.data - background.level, background.rms
+    offset = np.arange(-2, 3)
+    line = np.exp(-0.5 * (offset * FWHM_PER_SIGMA / 2.2) ** 2)
+    kernel = np.outer(line, line).astype(np.float32)
+    threshold = 1.5 * np.sqrt(np.sum(kernel.astype(float) ** 2)) / kernel.sum()
+    with_all, cleaned = (
+        sep.extract(data, threshold, err=noise, minarea=2, filter_kernel=kernel, filter_type="conv",
+                    deblend_cont=0.003, clean=clean)
+        for clean in (False, True)
+    )  # fmt: skip
+    ours = detect_sources(field.exposure, background, ExtractSettings(threshold=1.5, fwhm=2.2))
+    assert len(with_all) - len(cleaned) > 10
+    assert abs(len(ours) - len(cleaned)) < 0.4 * (len(with_all) - len(cleaned))
 
 
 def test_flags_and_edges(field):

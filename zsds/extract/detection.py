@@ -19,12 +19,14 @@ from zsds.extract.noise import unusable_pixels
 from zsds.kernels.coverage import find_bits
 from zsds.kernels.shapes import weighted_moments
 from zsds.kernels.stats import flags_around
+from zsds.kernels.wings import excess_over, mark_in_wings
 
 log = logging.getLogger(__name__)
 
 BRIGHT = Mask.SATURATED | Mask.BLEED | Mask.GHOST | Mask.HALO | Mask.EDGE | Mask.TRAIL | Mask.CROSSTALK
 RAISED = Mask.NOISY | Mask.LOW_RESPONSE
 NOT_SEARCHED = DEFECTS & ~BRIGHT  # such pixels hold no light of the sky
+WING_ZONE = 20  # long axes (rms) within which a source's wings may lift others above the threshold
 ROUND = 0.8  # a star's short axis over its mean one: as much is allowed for where sharpness is judged
 
 
@@ -239,7 +241,10 @@ def _extract(
     kernel: NDArray[np.float32] | None,
     settings: ExtractSettings,
 ) -> NDArray[np.void]:
-    """sep.extract with larger buffers on each overflow; UnusableData when the largest overflows too."""
+    """sep.extract with larger buffers on each overflow; UnusableData when the largest overflows too.
+
+    With a kernel, what only the wings of brighter sources have lifted above the threshold is left out.
+    """
     contrast = settings.deblend_contrast
     reduction = 1.0 if kernel is None else _noise_after(kernel)
     for buffer in (min(size, settings.max_buffer) for size in (1_000_000, 5_000_000, settings.max_buffer)):
@@ -247,7 +252,7 @@ def _extract(
             sep.set_extract_pixstack(buffer)
             sep.set_sub_object_limit(limit)
             try:
-                return sep.extract(
+                found = sep.extract(
                     data,
                     settings.threshold * reduction,
                     err=noise,
@@ -257,8 +262,9 @@ def _extract(
                     filter_type="conv",
                     deblend_nthresh=settings.deblend_levels,
                     deblend_cont=contrast,
-                    clean=kernel is not None,
+                    clean=False,
                 )
+                return found if kernel is None else _cleaned(found, data, noise, hidden, kernel, settings)
             except Exception as error:
                 if "pixel buffer full" in str(error):
                     break
@@ -268,6 +274,35 @@ def _extract(
             contrast = 1.0  # one object with more parts than any buffer: keep it whole
     above = float(np.mean(data > settings.threshold * noise))
     raise UnusableData("too crowded to extract", {"above": above, "buffer": settings.max_buffer})
+
+
+def _cleaned(
+    found: NDArray[np.void],
+    data: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    hidden: NDArray[np.bool_],
+    kernel: NDArray[np.float32],
+    settings: ExtractSettings,
+) -> NDArray[np.void]:
+    """The sources that would stand out without the wings of brighter ones (SExtractor's rule).
+
+    sep's own search for them compares every source with every other.
+    """
+    found = found[np.argsort(found["y"])]
+    factor = settings.threshold * _noise_after(kernel)
+    column, row = found["xcpeak"], found["ycpeak"]
+    excess = np.empty(len(found))
+    rank = min(settings.min_pixels, 9)
+    excess_over(data, hidden, noise, kernel / np.sum(kernel), factor, column, row, rank, excess)
+    form = np.column_stack([found[name] for name in ("cxx", "cyy", "cxy")])
+    extent = found["npix"] / (np.pi * found["a"] * found["b"])
+    x, y, flux, peak, reach = (
+        np.ascontiguousarray(found[name]) for name in ("x", "y", "cflux", "cpeak", "a")
+    )
+    lost = np.zeros(len(found), bool)
+    limit = factor * noise[row, column]
+    mark_in_wings(x, y, flux, peak, limit, extent, form, WING_ZONE * reach, excess, lost)
+    return found[~lost]
 
 
 def _table(
