@@ -16,7 +16,14 @@ from zsds.photometry.star_flat import (
     fit_star_flat,
     measure_patchiness,
 )
-from zsds.photometry.stars import StarSettings, fit_stars, freed_of_place, missed_sky, without_stars
+from zsds.photometry.stars import (
+    StarSettings,
+    fit_first,
+    fit_stars,
+    freed_of_place,
+    missed_sky,
+    without_stars,
+)
 from zsds.photometry.zero_point import ColourNoise, ZeroPointSettings, fit_zero_point, limiting_magnitude
 
 __all__ = [
@@ -29,6 +36,7 @@ __all__ = [
     "StarFlatSettings",
     "StarSettings",
     "ZeroPointSettings",
+    "fit_first",
     "fit_star_flat",
     "fit_stars",
     "fit_zero_point",

@@ -40,6 +40,7 @@ def fit_stars(
     sources: Table,
     settings: StarSettings | None = None,
     scale: FluxScale | None = None,
+    known: FittedStars | None = None,
 ) -> Table:
     """Fit flux and position of every source, all others subtracted.
 
@@ -57,6 +58,8 @@ def fit_stars(
     settings : StarSettings
     scale : FluxScale, optional
         The PSF's own error, which the errors of fluxes then hold; ``snr`` stays that of the noise.
+    known : FittedStars, optional
+        An earlier fit of the first of these sources, from which theirs starts.
 
     Returns
     -------
@@ -68,17 +71,17 @@ def fit_stars(
     model = PolynomialPsf.from_model(psf, exposure.shape)
     data = exposure.data
     x, y = (np.asarray(np.ma.filled(sources[name], np.nan), dtype=np.float64) for name in "xy")
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = np.where(known, x, NOWHERE), np.where(known, y, NOWHERE)
+    placed = np.isfinite(x) & np.isfinite(y)
+    x, y = np.where(placed, x, NOWHERE), np.where(placed, y, NOWHERE)
     if len(sources) == 0:
         return new_table("stars")
     hold = settings.hold_positions
-    fitted = fit_all(data, noise, model, x, y, settings.sweep, hold)
+    fitted = fit_all(data, noise, model, x, y, settings.sweep, hold, known)
     sky = np.zeros(data.shape, np.float32)
     if settings.sky_mesh:
         sky = _residual_sky(fitted.residual, noise, settings.sky_mesh)
         data = data - sky
-        fitted = fit_all(data, noise, model, fitted.x, fitted.y, settings.sweep, hold, fitted.flux)
+        fitted = fit_all(data, noise, model, fitted.x, fitted.y, settings.sweep, hold, fitted)
     stars = _table(exposure, sources, data, fitted, noise, model, hold, settings)
     if scale is not None:
         stars["flux_err"][:] = np.hypot(stars["flux_err"], stars["flux"] * scale.error(fitted.x, fitted.y))
@@ -109,21 +112,25 @@ def missed_sky(exposure: Exposure, psf: PsfModel, sources: Table) -> float:
     return missed_level(band, left, noise)
 
 
-def without_stars(
-    exposure: Exposure, psf: PsfModel, sources: Table, settings: SweepSettings | None = None
-) -> Exposure:
-    """The exposure with all sources fitted and subtracted.
+def fit_first(exposure: Exposure, psf: PsfModel, sources: Table) -> FittedStars:
+    """All sources of an image fitted well enough to see what they hide: a few sweeps."""
+    noise = measure_sky_noise(exposure)
+    model = PolynomialPsf.from_model(psf, exposure.shape)
+    x, y = (np.asarray(sources[name], dtype=np.float64) for name in "xy")
+    return fit_all(exposure.data, noise, model, x, y, SweepSettings(max_sweeps=3))
+
+
+def without_stars(exposure: Exposure, fitted: FittedStars) -> Exposure:
+    """The exposure with all stars of a fit subtracted.
 
     Its variance is that of sky and subtracted light, with `MODEL_ERROR` of that light for what the PSF
     gets wrong; 0 where the exposure is not usable.
     """
     noise = measure_sky_noise(exposure)
-    model = PolynomialPsf.from_model(psf, exposure.shape)
-    x, y = (np.asarray(sources[name], dtype=np.float64) for name in "xy")
-    residual = fit_all(exposure.data, noise, model, x, y, settings or SweepSettings(max_sweeps=3)).residual
-    light = np.maximum(exposure.data - residual, 0)
+    light = np.maximum(exposure.data - fitted.residual, 0)
     variance = noise.variance + np.float32(noise.slope) * light + (np.float32(MODEL_ERROR) * light) ** 2
-    return replace(exposure, data=residual, variance=np.where(noise.variance > 0, variance, np.float32(0)))
+    variance = np.where(noise.variance > 0, variance, np.float32(0))
+    return replace(exposure, data=fitted.residual, variance=variance)
 
 
 def _residual_sky(residual: NDArray[np.float32], noise: SkyNoise, mesh: int) -> NDArray[np.float32]:

@@ -67,11 +67,14 @@ def measure(exposure: Exposure, settings: MeasureSettings) -> Measured:
         psf_fit = psf.fit_psf(flat, sources, settings.psf)
     else:
         psf_fit = psf.given_psf(exposure.psf, exposure.shape)
+    first = None
     if extract.share_with_neighbours(sources, 3 * psf_fit.fwhm) > settings.crowded_share:
-        left = photometry.without_stars(flat, psf_fit.model, sources)
+        first = photometry.fit_first(flat, psf_fit.model, sources)
+        left = photometry.without_stars(flat, first)
         missed = extract.residual_sky(flat, left.data, background, settings.background)
         background = background.with_more(missed)
         flat, left = (replace(one, data=one.data - missed) for one in (flat, left))
+        first = replace(first, residual=left.data)
         sources = extract.detect_hidden(left, background, sources, psf_fit.fwhm, settings.extract)
         if exposure.psf is None:
             psf_fit = psf.fit_psf(flat, sources, settings.psf)
@@ -79,7 +82,7 @@ def measure(exposure: Exposure, settings: MeasureSettings) -> Measured:
         level = np.float32(photometry.missed_sky(flat, psf_fit.model, sources))
         background, flat = background.with_more(level), replace(flat, data=flat.data - level)
     flat = replace(flat, psf=exposure.psf or psf_fit.model)
-    stars = photometry.fit_stars(flat, psf_fit.model, sources, settings.stars, psf_fit.scale)
+    stars = photometry.fit_stars(flat, psf_fit.model, sources, settings.stars, psf_fit.scale, first)
     apertures = photometry.measure_apertures(flat, stars, psf_fit.model)
     return Measured(_with_sources(flat, stars), background, sources, stars, apertures, psf_fit)
 

@@ -108,18 +108,18 @@ def fit_psf(exposure: Exposure, sources: Table, settings: PsfSettings | None = N
     prior = Prior.around(model, settings.solver)
     order = _order(sample, geometry, settings)
     places = [np.asarray(sources[name], np.float64)[near] for name in "xy"]
-    flux = None
+    fitted = None
     used = np.ones(star.size, bool)
     sweeps = SweepSettings(max_sweeps=3)
     for _ in range(settings.iterations):
-        fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
+        fitted = fit_all(exposure.data, noise, model, *places, sweeps, known=fitted)
         pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
         used = _keep(pixels.chi, fitted.flux[star], settings)
         _check_count(int(used.sum()), len(sources), noise, settings)
         model = solve(pixels.take(used), prior, model, order, settings.solver)
-        places, flux = [fitted.x, fitted.y], fitted.flux
+        places = [fitted.x, fitted.y]
         sweeps = SweepSettings(max_sweeps=2)
-    fitted = fit_all(exposure.data, noise, model, *places, sweeps, flux=flux)
+    fitted = fit_all(exposure.data, noise, model, *places, sweeps, known=fitted)
     pixels = _star_pixels(exposure.data, fitted, star, model, noise, settings)
     used &= _keep(pixels.chi, fitted.flux[star], settings)
     stars = Table({"id": np.asarray(sources["id"])[sample.index], "x": fitted.x[star], "y": fitted.y[star]})

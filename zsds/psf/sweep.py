@@ -11,6 +11,8 @@ from zsds.extract.noise import SkyNoise, measure_sky_noise
 from zsds.kernels.psf_fit import draw_stamps, match_stars, subtract_stars, sweep_stars
 from zsds.psf.model import PolynomialPsf
 
+FAR = 10  # pixels; stars that reach farther are fitted before all others
+SQUARE = 128  # pixels
 NOWHERE = -1e6  # pixels; stands in for a position that is no number
 
 
@@ -57,7 +59,7 @@ def fit_all(
     y: NDArray[np.float64],
     settings: SweepSettings,
     hold: bool = False,
-    flux: NDArray[np.float64] | None = None,
+    known: FittedStars | None = None,
 ) -> FittedStars:
     """Fit all stars of an image.
 
@@ -72,24 +74,26 @@ def fit_all(
     settings : SweepSettings
     hold : bool
         Keep the positions and fit fluxes only.
-    flux : ndarray of float64 [n], optional
-        First fluxes; measured when not given.
+    known : FittedStars, optional
+        An earlier fit of the first of these stars, from which theirs starts.
     """
     model = _for_kernels(psf)
     x, y = np.array(x, dtype=np.float64), np.array(y, dtype=np.float64)
     start = np.column_stack([x, y])
     radius = fit_radius(noise, psf, x, y, settings)
-    known = flux is not None
-    flux = np.zeros(x.size) if flux is None else np.array(flux, dtype=np.float64)
     residual = np.empty_like(data)
     step = np.full(x.size, np.inf)
     index = np.arange(x.size)
-    if not flux.any():
+    if known is None:
         flux = _first_fluxes(data, noise, model, x, y, radius)
+    else:
+        n = known.x.size
+        x[:n], y[:n] = known.x, known.y
+        flux = np.r_[known.flux, _first_fluxes(known.residual, noise, model, x[n:], y[n:], radius[n:])]
     for sweep in range(settings.max_sweeps):
-        if sweep == 0 or (sweep == 1 and not known):  # how far a star is subtracted follows from its flux
+        if sweep == 0 or (sweep == 1 and known is None):  # how far a star is subtracted follows from its flux
             reach = _reach(flux, psf, noise, radius, settings)
-            order = np.argsort(-flux)
+            order = _order(x, y, flux, reach)
             x, y, flux, step, radius, reach, start = (
                 a[order] for a in (x, y, flux, step, radius, reach, start)
             )
@@ -100,7 +104,7 @@ def fit_all(
             data, residual, noise.variance, noise.slope, *model, start, x, y, flux, radius, reach, hold,
             step, settings.max_shift, settings.max_offset,
         )  # fmt: skip
-        if sweep >= 1 and not _wake(step, x, y, reach + radius, settings.tolerance):
+        if not _wake(step, x, y, reach + radius, settings.tolerance):
             break
     back = np.argsort(index)
     return FittedStars(x[back], y[back], flux[back], np.abs(step[back]), radius[back], residual)
@@ -194,6 +198,15 @@ def _reach(flux, psf, noise, radius, settings) -> NDArray[np.int64]:
     limit = settings.faint_limit * noise.sigma / np.maximum(np.abs(flux), 1e-30)
     reach = np.searchsorted(-line, -limit)
     return np.clip(reach, np.minimum(radius, half), half).astype(np.int64)
+
+
+def _order(x, y, flux, reach) -> NDArray[np.int64]:
+    """In which the stars are visited: those that shine far, then square by square; from bright to faint.
+
+    Stars that follow each other share pixels that the processor has at hand.
+    """
+    column, row = (np.where(reach > FAR, 0, 1 + place // SQUARE) for place in (x, y))
+    return np.lexsort((-flux, column, row))
 
 
 def _wake(step, x, y, influence, tolerance) -> bool:
