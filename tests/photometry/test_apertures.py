@@ -22,6 +22,7 @@ def test_overlap_of_circle_and_pixel_is_exact():
         u, v, r = *rng.uniform(-3, 3, 2), rng.uniform(0.3, 3.5)
         counted = np.mean(np.hypot(u + fine[:, None], v + fine[None, :]) < r)
         assert pixel_overlap(u, v, r) == pytest.approx(counted, abs=3e-3)
+    assert pixel_overlap(0.1, -0.05, 0.3) == pytest.approx(np.pi * 0.09, rel=1e-12)  # within the pixel
     total = sum(pixel_overlap(i + 0.2, j - 0.3, 2.7) for i in range(-5, 6) for j in range(-5, 6))
     assert total == pytest.approx(np.pi * 2.7**2, rel=1e-12)
 

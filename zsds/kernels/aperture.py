@@ -4,57 +4,34 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True, nogil=True)
-def _corner_area(x, y, r):
-    """Area of the circle of radius r about 0 within the quadrant [-inf, x] x [-inf, y]."""
-    x = min(max(x, -r), r)
-    y = min(max(y, -r), r)
-    r2 = r * r
-    # integral over u from -r to x of the chord below y
-    if y >= 0:
-        edge = np.sqrt(max(r2 - y * y, 0.0))
-        left, right = -edge, edge
-        area = 2.0 * _half_chord(-r, min(x, left), r)
-        if x > left:
-            area += _half_chord(left, min(x, right), r) + y * (min(x, right) - left)
-        if x > right:
-            area += 2.0 * _half_chord(right, x, r)
-        return area
-    edge = np.sqrt(max(r2 - y * y, 0.0))
-    if x <= -edge:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shared(x0, x1, y0, y1, r):
+    """Area of the rectangle 0 <= x0 < x1, 0 <= y0 < y1 within the circle of radius r about 0."""
+    square = r * r
+    below, above = square - y0 * y0, square - y1 * y1
+    if below <= x0 * x0:
         return 0.0
-    top = min(x, edge)
-    return _half_chord(-edge, top, r) + y * (top + edge)
+    end = min(np.sqrt(below), x1)  # the arc leaves by the bottom, or by the right side
+    full = min(max(np.sqrt(max(above, 0.0)), x0), end)  # as far as here the whole height counts
+    at_end, at_full = np.sqrt(max(square - end * end, 0.0)), np.sqrt(max(square - full * full, 0.0))
+    angle = np.arcsin(min((end * at_full - full * at_end) / square, 1.0))
+    arc = 0.5 * (end * at_end - full * at_full + square * angle)
+    return (full - x0) * (y1 - y0) + arc - y0 * (end - full)
 
 
-@njit(cache=True, nogil=True)
-def _half_chord(a, b, r):
-    """Integral of sqrt(r^2 - u^2) from a to b."""
-    if b <= a:
-        return 0.0
-    fa = a * np.sqrt(max(r * r - a * a, 0.0)) + r * r * np.arcsin(min(max(a / r, -1.0), 1.0))
-    fb = b * np.sqrt(max(r * r - b * b, 0.0)) + r * r * np.arcsin(min(max(b / r, -1.0), 1.0))
-    return 0.5 * (fb - fa)
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def pixel_overlap(u, v, r):
     """Area of a unit pixel centred at (u, v) that lies within the circle of radius r about 0."""
     u, v = abs(u), abs(v)
-    if u >= 0.5 and v >= 0.5:  # the arc falls through the pixel: full width, then below the arc, then nothing
-        low = v - 0.5
-        below, above = r * r - low * low, r * r - (v + 0.5) * (v + 0.5)
-        end = np.sqrt(below) if below > 0.0 else 0.0
-        full = np.sqrt(above) if above > 0.0 else 0.0
-        end = min(max(end, u - 0.5), u + 0.5)
-        full = min(max(full, u - 0.5), end)
-        return full - (u - 0.5) + _half_chord(full, end, r) - low * (end - full)
-    return (
-        _corner_area(u + 0.5, v + 0.5, r)
-        - _corner_area(u - 0.5, v + 0.5, r)
-        - _corner_area(u + 0.5, v - 0.5, r)
-        + _corner_area(u - 0.5, v - 0.5, r)
-    )
+    x0, y0 = max(u - 0.5, 0.0), max(v - 0.5, 0.0)
+    area = _shared(x0, u + 0.5, y0, v + 0.5, r)
+    if u < 0.5:
+        area += _shared(0.0, 0.5 - u, y0, v + 0.5, r)
+    if v < 0.5:
+        area += _shared(x0, u + 0.5, 0.0, 0.5 - v, r)
+    if u < 0.5 and v < 0.5:
+        area += _shared(0.0, 0.5 - u, 0.0, 0.5 - v, r)
+    return area
 
 
 @njit(cache=True, nogil=True)
