@@ -72,14 +72,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_fits(path: Path, hdus: fits.HDUList) -> None:
-    """Write HDUs with CHECKSUM and DATASUM whose comments carry no date: equal input gives equal bytes."""
+    """Write HDUs, with CHECKSUM and DATASUM whose comments carry no date: equal input gives equal bytes.
+
+    Compressed images come as tables (`zsds.io.tiles.compressed`).
+    """
+    hdus.update_extend()
+    for hdu in hdus:
+        hdu.add_checksum(when="")
     buffer = BytesIO()
     hdus.writeto(buffer, output_verify="exception")
-    with fits.open(BytesIO(buffer.getvalue()), disable_image_compression=True) as stored:
-        for hdu in stored:
-            hdu.add_checksum(when="")
-        buffer = BytesIO()
-        stored.writeto(buffer)
     write_bytes(path, buffer.getvalue())
 
 

@@ -25,6 +25,7 @@ from zsds.psf import GridPsf
 
 IMAGE_STEPS = 16.0  # quantisation steps per sigma of the sky noise
 UNCERTAINTY_STEPS = 128.0  # quantisation steps per median uncertainty
+SPARSE = 7  # one of so many rows and columns tells the noise
 _FAMILIES = (  # endings of image, uncertainty, mask and PSF files that belong together
     ("scimrefdiffimg", "scimrefdiffunc", "scimrefdiffmsk", "diffimgpsf"),
     ("sciimg", "sciunc", "mskimg", "sciimgdaopsfcent"),
@@ -252,7 +253,7 @@ def mask_hdus(mask: NDArray[np.uint32], header: fits.Header) -> fits.HDUList:
 
 def sky_noise(sigma: NDArray[np.float32], mask: NDArray[np.uint32]) -> float:
     """Median uncertainty of good pixels (of any, when none is good); 0 when none is known."""
-    sample, flags = sigma[::3, ::3], mask[::3, ::3]
+    sample, flags = sigma[::SPARSE, ::SPARSE], mask[::SPARSE, ::SPARSE]
     known = np.isfinite(sample) & (sample > 0)
     good = known & ~is_defect(flags)
     chosen = sample[good] if good.any() else sample[known]

@@ -5,6 +5,7 @@ What is written is, bit for bit, what CFITSIO and astropy write, so every reader
 
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,7 @@ def randoms() -> NDArray[np.float32]:
     return numbers
 
 
-def compressed(plane: NDArray[Any], header: fits.Header, step: float) -> fits.BinTableHDU | fits.CompImageHDU:
+def compressed(plane: NDArray[Any], header: fits.Header, step: float) -> fits.BinTableHDU:
     """A tile-compressed image of float32, int16 or int32 for writing.
 
     Floats are quantised to ``step`` (0: lossless), and what is not finite comes back as NaN; integers are
@@ -188,9 +189,7 @@ def _coded(plane: NDArray[Any], header: fits.Header, rows: int) -> fits.BinTable
     return _table_hdu(plane, header, rows, table, words, sizes, {})
 
 
-def _quantised(
-    plane: NDArray[np.float32], header: fits.Header, step: float, rows: int
-) -> fits.BinTableHDU | fits.CompImageHDU:
+def _quantised(plane: NDArray[np.float32], header: fits.Header, step: float, rows: int) -> fits.BinTableHDU:
     n, step32 = -(-plane.shape[0] // rows), float(np.float32(step))
     plane = np.ascontiguousarray(plane, np.float32)
     seed = int(np.sum(plane[:rows].view(np.uint8), dtype=np.uint64) % N_RANDOMS) + 1
@@ -222,9 +221,9 @@ def _quantised(
     return _table_hdu(plane, header, rows, table, words, sizes, cards)
 
 
-def _by_astropy(plane: NDArray[Any], header: fits.Header, step: float, rows: int) -> fits.CompImageHDU:
+def _by_astropy(plane: NDArray[Any], header: fits.Header, step: float, rows: int) -> fits.BinTableHDU:
     """What is left to astropy: lossless floats, and those of too many steps for 32 bits."""
-    return fits.CompImageHDU(
+    image = fits.CompImageHDU(
         np.where(np.isfinite(plane), plane, plane.dtype.type(np.nan)),
         header,
         compression_type="RICE_1" if step > 0 else "GZIP_2",
@@ -233,6 +232,9 @@ def _by_astropy(plane: NDArray[Any], header: fits.Header, step: float, rows: int
         quantize_method=1,
         dither_seed=-1,
     )
+    buffer = BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(buffer)
+    return fits.BinTableHDU.fromstring(buffer.getvalue()[_FITS_BLOCK:])  # behind the bare primary header
 
 
 def _space(n_pixels: int, n_tiles: int, wide: bool) -> NDArray[np.uint32]:
