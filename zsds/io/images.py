@@ -93,7 +93,8 @@ def write_exposure(path: Path | ImageSet, exposure: Exposure, cards: Cards | Non
     header = exposure_cards(exposure, cards)
     to_dn = np.float32(1 / exposure.info.gain)
     with np.errstate(invalid="ignore"):
-        sigma = np.sqrt(exposure.variance) * to_dn
+        sigma = np.sqrt(exposure.variance)
+    sigma *= to_dn
     noise = sky_noise(sigma, exposure.mask)
     write_fits(files.mask, mask_hdus(exposure.mask, header))
     write_fits(files.uncertainty, image_hdus(sigma, header, noise / UNCERTAINTY_STEPS))
@@ -244,7 +245,7 @@ def mask_hdus(mask: NDArray[np.uint32], header: fits.Header) -> fits.HDUList:
     """Lower 16 bits, those of ZTF's mask images, in HDU 1; the upper 16, ours, in HDU ``UPPER``."""
     low = header.copy()
     low.remove("BUNIT", ignore_missing=True)
-    lower = (mask & np.uint32(0xFFFF)).astype(np.uint16).view(np.int16)
+    lower = mask.astype(np.uint16).view(np.int16)
     upper = (mask >> np.uint32(16)).astype(np.uint16).view(np.int16)
     upper_hdu = compressed(upper, fits.Header(), 0)
     upper_hdu.name = "UPPER"

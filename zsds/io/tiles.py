@@ -272,9 +272,10 @@ def _table_hdu(
     for i, (name, form) in enumerate(zip(table.dtype.names or (), forms, strict=False), start=1):
         whole[f"TTYPE{i}"], whole[f"TFORM{i}"] = name, form
     whole.update(_image_cards(plane, rows) | cards)
-    whole.extend(header, strip=False)
-    padding = -len(content) % _FITS_BLOCK
-    return fits.BinTableHDU.fromstring(whole.tostring().encode("ascii") + content + bytes(padding))
+    text = "".join(part.tostring(endcard=False, padding=False) for part in (whole, header)) + f"{'END':80}"
+    text += " " * (-len(text) % _FITS_BLOCK)
+    content += bytes(-len(content) % _FITS_BLOCK)
+    return fits.BinTableHDU.fromstring(text.encode("ascii") + content)
 
 
 def _image_cards(plane: NDArray[Any], rows: int) -> dict[str, Any]:
