@@ -125,12 +125,33 @@ def test_a_cut_or_damaged_file_is_named(tmp_path, kept):
         read_image(path)
 
 
-def test_a_damaged_tile_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("place", "value", "problem"),
+    [(3, 1, "tile 2 is damaged"), (7, 100, "tile 2 is damaged"), (4, 200, "tiles lie beyond its data")],
+)
+def test_a_damaged_tile_is_named(tmp_path, place, value, problem):
     content = bytearray(stored(compressed(noise(), CARDS, 0.6)))
     with fits.open(BytesIO(content)) as hdus:
-        start = hdus[1].fileinfo()["datLoc"]
-    content[start + 32 + 3] //= 2  # the second tile is given fewer bytes than it has
+        content[hdus[1].fileinfo()["datLoc"] + 32 + place] ^= value  # size and place of the second tile
     path = tmp_path / "damaged.fits.fz"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=r"damaged.fits.fz.*tile 2 is damaged"):
+    with pytest.raises(BadInput, match=rf"damaged.fits.fz.*{problem}"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("card", [b"ZTILE1  ", b"ZNAXIS2 ", b"ZBITPIX "])
+def test_a_header_without_a_card_is_no_traceback(tmp_path, card):
+    path = tmp_path / "header.fits.fz"
+    path.write_bytes(stored(compressed(noise(), CARDS, 0.6)).replace(card, b"NOTHING "))
+    with pytest.raises(BadInput, match=r"header.fits.fz.*not a readable FITS file"):
+        read_image(path)
+
+
+def test_tiles_damaged_for_astropy_are_no_traceback(tmp_path):
+    content = bytearray(stored(by_astropy(noise(300, np.int16), tile_shape=(50, 40))))
+    with fits.open(BytesIO(content)) as hdus:
+        content[hdus[1].fileinfo()["datLoc"] + 3] //= 2
+    path = tmp_path / "squares.fits.fz"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"squares.fits.fz.*a tile is damaged"):
         read_image(path)

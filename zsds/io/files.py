@@ -23,6 +23,11 @@ _REMEDIES = {
     errno.EROFS: ("lies on a read-only file system", "choose another archive folder"),
 }
 
+_DAMAGE = (
+    *(AstropyUserWarning, OSError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
+    *(RuntimeError, fits.VerifyError),
+)
+
 
 def require_elsewhere(folder: Path, inputs: Iterable[Path | None]) -> None:
     """Make sure that no product can replace a file it is made from.
@@ -107,6 +112,6 @@ def opened_fits(path: Path) -> Iterator[fits.HDUList]:
             warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
             with fits.open(file, memmap=False, lazy_load_hdus=False) as hdus:
                 yield hdus
-    except (AstropyUserWarning, OSError, ValueError, TypeError, EOFError, fits.VerifyError) as error:
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(str(path), f"not a readable FITS file ({reason})", "fetch or make it again") from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits.hdu.compressed._compression import CfitsioException
 from numpy.typing import NDArray
 
 from zsds.kernels.rice import PADDING, decode_dithered, decode_tiles, encode_dithered, encode_tiles
@@ -35,7 +36,10 @@ def read_pixels(hdu: Any, rows: slice = ALL_ROWS) -> NDArray[Any]:
     tiles = _tiles_of(hdu) if isinstance(hdu, fits.CompImageHDU) else None
     if tiles is not None:
         return tiles.decode(first, stop)
-    pixels: NDArray[Any] = hdu.data if (first, stop) == (0, hdu.shape[0]) else hdu.section[rows]
+    try:
+        pixels: NDArray[Any] = hdu.data if (first, stop) == (0, hdu.shape[0]) else hdu.section[rows]
+    except CfitsioException as error:  # is neither a ValueError nor an OSError
+        raise ValueError(f"a tile is damaged: {error}") from error
     return pixels
 
 
@@ -48,6 +52,8 @@ class _Tiles:
     file : file object
     heap : int
         Place in the file that ``starts`` count from.
+    length : int
+        Bytes from there.
     starts, sizes : ndarray of int
         Bytes.
     shape : (int, int)
@@ -68,6 +74,7 @@ class _Tiles:
 
     file: Any
     heap: int
+    length: int
     starts: NDArray[np.int64]
     sizes: NDArray[np.int64]
     shape: tuple[int, int]
@@ -104,6 +111,8 @@ class _Tiles:
         """The bytes of some tiles as 32-bit words, and where each tile starts among them."""
         starts, ends = self.starts[of:to], self.starts[of:to] + self.sizes[of:to]
         low, high = int(starts.min()), int(ends.max())
+        if low < 0 or high > self.length:
+            raise ValueError("tiles lie beyond its data")
         self.file.seek(self.heap + low)
         content = self.file.read(high - low)
         if len(content) < high - low:
@@ -125,7 +134,8 @@ def _tiles_of(hdu: fits.CompImageHDU) -> _Tiles | None:
     settings = {header[f"ZNAME{i}"]: header.get(f"ZVAL{i}") for i in (1, 2) if f"ZNAME{i}" in header}
     bits, wide = header["ZBITPIX"], settings.get("BYTEPIX", 4) == 4
     zero = header.get("BZERO", 0)
-    is_float = bits == -32 and wide and header.get("ZQUANTIZ") == DITHER and "ZBLANK" not in table.dtype.names
+    dithered = header.get("ZQUANTIZ") == DITHER and header.get("ZDITHER0", 0) > 0
+    is_float = bits == -32 and wide and dithered and "ZBLANK" not in table.dtype.names
     is_whole = bits == (32 if wide else 16) and abs(zero) < 2**16 and zero == int(zero)
     is_scaled = header.get("BSCALE", 1) != 1 or (zero != 0 and (is_float or wide))
     if (
@@ -139,12 +149,17 @@ def _tiles_of(hdu: fits.CompImageHDU) -> _Tiles | None:
         or is_float != {"ZSCALE", "ZZERO"}.issubset(table.dtype.names)
         or not header["TFORM1"].removeprefix("1").startswith(("PB", "QB"))
         or not table["COMPRESSED_DATA"][:, 0].all()
+        or header.get("ZTILE2", 1) < 1
+        or len(table) != -(-header["ZNAXIS2"] // header.get("ZTILE2", 1))
     ):
         return None
     sizes, starts = table["COMPRESSED_DATA"].astype(np.int64).T.copy()
+    table_bytes = header["NAXIS1"] * header["NAXIS2"]
+    heap = header.get("THEAP", table_bytes)
     return _Tiles(
         file,
-        info["datLoc"] + header.get("THEAP", header["NAXIS1"] * header["NAXIS2"]),
+        info["datLoc"] + heap,
+        table_bytes + header["PCOUNT"] - heap,
         starts,
         sizes,
         (header["ZNAXIS2"], header["ZNAXIS1"]),

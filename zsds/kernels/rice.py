@@ -118,7 +118,7 @@ def _decode(words, start, size, block, wide, out):
                 held, left = held << low, left - (zeros + 1 + shift)
             last += (code >> 1) ^ -(code & 1)
             part[j] = np.int32(last) if wide else np.int32(np.int16(last))
-    return (at * 32 - left) <= (start + size) * 8
+    return -8 < (at * 32 - left) - (start + size) * 8 <= 0
 
 
 @njit(cache=True, nogil=True)
