@@ -69,9 +69,14 @@ def test_changes_hide_their_block_and_those_beside_it():
     smooth = np.zeros((30, 44), np.float32)
     smooth[12, 18] = -5
     away = np.ones(smooth.shape, bool)
-    hide_changes(smooth, np.float32(0), np.float32(4), 8, away)
+    hide_changes(smooth, (0, 30, 0, 44), np.float32(0), np.float32(4), 8, away)
     slow = np.ones(smooth.shape, bool)
     slow[0:24, 8:32] = False
+    np.testing.assert_array_equal(away, slow)
+    away[:] = True
+    hide_changes(smooth, (11, 20, 10, 23), np.float32(0), np.float32(4), 8, away)
+    slow[:] = True
+    slow[11:20, 10:23] = False
     np.testing.assert_array_equal(away, slow)
 
 

@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from zsds.core.robust import median_and_width
 from zsds.kernels.fourier import (
     add_corner,
     add_spectra,
@@ -8,6 +10,7 @@ from zsds.kernels.fourier import (
     finish_score,
     rescale,
     shift_variance,
+    sparse_level,
     subtract_spectra,
 )
 
@@ -94,3 +97,21 @@ def test_level_is_that_of_empty_pixels():
     lower = clipped_level(values, constant, both, (110, 130, 20, 50), *sky)[0]
     assert abs(lower - values[110:130, 20:50].mean()) < 1e-5
     assert clipped_level(values, constant, ~both, whole, *sky) == (2.0, 0)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_sparse_level_is_that_of_numpy(step):
+    rng = np.random.default_rng(6)
+    difference, constant = rng.normal(3, 2, (2, 90, 100)).astype(np.float32)
+    both = rng.random(constant.shape) < 0.9
+    part = (10, 81, 5, 96)
+    few = np.s_[10:81:step, 5:96:step]
+    steady, sparse = constant[few][both[few]], difference[few][both[few]]
+    middle, level, width = sparse_level(difference, constant, both, part, step, 1.0)
+    assert middle == np.median(steady)
+    bare = sparse[np.abs(steady - np.median(steady)) <= 1]
+    np.testing.assert_allclose((level, width), median_and_width(bare), rtol=1e-6)
+    constant *= 1e4  # hardly any of the sky is near the middle
+    middle, level, width = sparse_level(difference, constant, both, part, step, 1.0)
+    assert level == np.median(sparse) and np.isnan(width)
+    assert np.isnan(sparse_level(difference, constant, both, (0, 9, 0, 9), 1, 1.0)).all()

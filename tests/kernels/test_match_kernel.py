@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
-from zsds.kernels.match import vote
+from zsds.kernels.match import nearest_points, vote
 
 
 def plain_vote(stars, catalog, angles, scales, max_shift, bin_size):
@@ -45,3 +46,19 @@ def test_finds_an_exact_shift_and_turn():
     assert found[1, 1, 0] == 50
     assert np.abs(found[1, 1, 1:] - [17.3, -24.1]).max() <= 4
     assert found[0, 0, 0] < 50
+
+
+@pytest.mark.parametrize("radius", [1e-9, 0.5, 30.0, 1e4, np.inf])
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (300, 2), (200, 900)])
+@pytest.mark.parametrize("flat", [False, True])
+def test_nearest_points_are_those_of_a_tree(radius, n, m, flat):
+    rng = np.random.default_rng(n)
+    first, second = rng.uniform(-150, 180, (n, 2)), rng.uniform(-100, 100, (m, 2))
+    if flat:
+        second[:, 1] = 7.0
+    first[0] = second[0]
+    neighbour, distance = np.empty(n, np.int64), np.empty(n)
+    nearest_points(first, second, radius, neighbour, distance)
+    expected = cKDTree(second).query(first, distance_upper_bound=np.nextafter(radius, np.inf))
+    np.testing.assert_array_equal(neighbour, expected[1])
+    np.testing.assert_allclose(distance, expected[0], rtol=1e-12)

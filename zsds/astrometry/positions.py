@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from zsds.core.sphere import angle_arcsec, chord, unit_vectors
+from zsds.kernels.match import nearest_points
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,12 @@ def nearest(
     rows2 = np.flatnonzero(np.isfinite(second).all(axis=1))
     if len(rows1) == 0 or len(rows2) == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-    tree = cKDTree(second[rows2])
     reach = np.nextafter(radius * (1 + 1e-12), np.inf)
-    distance, neighbour = tree.query(first[rows1], distance_upper_bound=reach)
+    if first.shape[1] == 2:  # on a plane
+        neighbour, distance = np.empty(len(rows1), np.int64), np.empty(len(rows1))
+        nearest_points(first[rows1], second[rows2], reach, neighbour, distance)
+    else:
+        distance, neighbour = cKDTree(second[rows2]).query(first[rows1], distance_upper_bound=reach)
     index = np.flatnonzero(neighbour < len(rows2))
     if one_to_one:
         index = _mutual(index, neighbour, distance, len(rows2))

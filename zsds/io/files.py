@@ -23,6 +23,11 @@ _REMEDIES = {
     errno.EROFS: ("lies on a read-only file system", "choose another archive folder"),
 }
 
+_DAMAGE = (
+    *(AstropyUserWarning, OSError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
+    *(RuntimeError, fits.VerifyError),
+)
+
 
 def require_elsewhere(folder: Path, inputs: Iterable[Path | None]) -> None:
     """Make sure that no product can replace a file it is made from.
@@ -72,14 +77,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_fits(path: Path, hdus: fits.HDUList) -> None:
-    """Write HDUs with CHECKSUM and DATASUM whose comments carry no date: equal input gives equal bytes."""
+    """Write HDUs, with CHECKSUM and DATASUM whose comments carry no date: equal input gives equal bytes.
+
+    Compressed images come as tables (`zsds.io.tiles.compressed`).
+    """
+    hdus.update_extend()
+    for hdu in hdus:
+        hdu.add_checksum(when="")
     buffer = BytesIO()
     hdus.writeto(buffer, output_verify="exception")
-    with fits.open(BytesIO(buffer.getvalue()), disable_image_compression=True) as stored:
-        for hdu in stored:
-            hdu.add_checksum(when="")
-        buffer = BytesIO()
-        stored.writeto(buffer)
     write_bytes(path, buffer.getvalue())
 
 
@@ -106,6 +112,6 @@ def opened_fits(path: Path) -> Iterator[fits.HDUList]:
             warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
             with fits.open(file, memmap=False, lazy_load_hdus=False) as hdus:
                 yield hdus
-    except (AstropyUserWarning, OSError, ValueError, TypeError, EOFError, fits.VerifyError) as error:
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(str(path), f"not a readable FITS file ({reason})", "fetch or make it again") from error

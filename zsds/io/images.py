@@ -8,7 +8,6 @@ of 1/128 of their median. Masks are lossless, and so are images without a usable
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -21,13 +20,12 @@ from zsds.core.flags import is_defect
 from zsds.io.files import opened_fits, write_fits
 from zsds.io.headers import Cards, exposure_cards, read_info, read_wcs, read_zero_point, set_cards
 from zsds.io.psf import read_psf, write_psf
+from zsds.io.tiles import ALL_ROWS, compressed, read_pixels
 from zsds.psf import GridPsf
 
 IMAGE_STEPS = 16.0  # quantisation steps per sigma of the sky noise
 UNCERTAINTY_STEPS = 128.0  # quantisation steps per median uncertainty
-TILE_ROWS = 64
-SEED_FROM_CHECKSUM = -1
-ALL_ROWS = slice(None)
+SPARSE = 7  # one of so many rows and columns tells the noise
 _FAMILIES = (  # endings of image, uncertainty, mask and PSF files that belong together
     ("scimrefdiffimg", "scimrefdiffunc", "scimrefdiffmsk", "diffimgpsf"),
     ("sciimg", "sciunc", "mskimg", "sciimgdaopsfcent"),
@@ -95,7 +93,8 @@ def write_exposure(path: Path | ImageSet, exposure: Exposure, cards: Cards | Non
     header = exposure_cards(exposure, cards)
     to_dn = np.float32(1 / exposure.info.gain)
     with np.errstate(invalid="ignore"):
-        sigma = np.sqrt(exposure.variance) * to_dn
+        sigma = np.sqrt(exposure.variance)
+    sigma *= to_dn
     noise = sky_noise(sigma, exposure.mask)
     write_fits(files.mask, mask_hdus(exposure.mask, header))
     write_fits(files.uncertainty, image_hdus(sigma, header, noise / UNCERTAINTY_STEPS))
@@ -179,9 +178,11 @@ def _read_pixels(
                 str(file), f"{name} is {plane.shape}, image {data.shape}", "make the product again"
             )
     gain = np.float32(info.gain)
-    variance = (sigma * gain) ** 2
+    data *= gain
+    sigma *= gain
+    variance = np.square(sigma, out=sigma)
     variance[np.isnan(variance)] = np.inf
-    return Exposure(data * gain, variance, mask, info)
+    return Exposure(data, variance, mask, info)
 
 
 def write_plane(
@@ -206,7 +207,7 @@ def read_image(path: Path, rows: slice = ALL_ROWS) -> tuple[NDArray[np.float32],
     with opened_fits(path) as hdus:
         for hdu in hdus:
             if hdu.header.get("NAXIS") == 2 and getattr(hdu, "is_image", False):
-                return np.ascontiguousarray(_cut(hdu, rows), dtype=np.float32), hdu.header.copy()
+                return np.ascontiguousarray(read_pixels(hdu, rows), dtype=np.float32), hdu.header.copy()
     raise BadInput(str(path), "holds no two-dimensional image", "check the file")
 
 
@@ -219,31 +220,24 @@ def read_header(path: Path) -> fits.Header:
     raise BadInput(str(path), "holds no two-dimensional image", "check the file")
 
 
-def _cut(hdu: Any, rows: slice) -> NDArray[Any]:
-    """Some rows of an image; all of them cost half as much a row as parts do."""
-    first, stop, _ = rows.indices(hdu.shape[0])
-    return hdu.data if (first, stop) == (0, hdu.shape[0]) else hdu.section[rows]
-
-
 def read_mask(path: Path, rows: slice = ALL_ROWS) -> NDArray[np.uint32]:
     """Mask of 32 bits from its two halves; a mask of ZTF, which has no upper half, is read as well."""
     with opened_fits(path) as hdus:
         halves = [
-            _cut(hdu, rows)
+            read_pixels(hdu, rows).astype(np.int32, copy=False).view(np.uint32)
             for hdu in hdus
             if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS") == 2
         ]
-        if not halves:
-            raise BadInput(str(path), "holds no two-dimensional image", "check the file")
-        mask: NDArray[np.uint32] = halves[0].astype(np.int32).astype(np.uint32) & np.uint32(0xFFFF)
-        if len(halves) > 1:
-            mask |= (halves[1].astype(np.int32).astype(np.uint32) & np.uint32(0xFFFF)) << np.uint32(16)
+    if not halves:
+        raise BadInput(str(path), "holds no two-dimensional image", "check the file")
+    mask: NDArray[np.uint32] = np.bitwise_and(halves[0], np.uint32(0xFFFF), out=halves[0])
+    if len(halves) > 1:
+        mask |= np.left_shift(halves[1], np.uint32(16), out=halves[1])
     return mask
 
 
 def image_hdus(plane: NDArray[np.float32], header: fits.Header, step: float) -> fits.HDUList:
     """A float plane as a tile-compressed image in HDU 1, quantised to ``step`` (0: lossless)."""
-    plane = np.where(np.isfinite(plane), plane, np.float32(np.nan))
     return fits.HDUList([fits.PrimaryHDU(), compressed(plane, header, step)])
 
 
@@ -251,30 +245,16 @@ def mask_hdus(mask: NDArray[np.uint32], header: fits.Header) -> fits.HDUList:
     """Lower 16 bits, those of ZTF's mask images, in HDU 1; the upper 16, ours, in HDU ``UPPER``."""
     low = header.copy()
     low.remove("BUNIT", ignore_missing=True)
-    lower = (mask & np.uint32(0xFFFF)).astype(np.uint16).view(np.int16)
+    lower = mask.astype(np.uint16).view(np.int16)
     upper = (mask >> np.uint32(16)).astype(np.uint16).view(np.int16)
     upper_hdu = compressed(upper, fits.Header(), 0)
     upper_hdu.name = "UPPER"
     return fits.HDUList([fits.PrimaryHDU(), compressed(lower, low, 0), upper_hdu])
 
 
-def compressed(plane: np.ndarray, header: fits.Header, step: float) -> fits.CompImageHDU:
-    """A tile-compressed image; floats are quantised to ``step`` (0: lossless), integers are lossless."""
-    lossless = plane.dtype.kind == "f" and not step > 0
-    return fits.CompImageHDU(
-        plane,
-        header,
-        compression_type="GZIP_2" if lossless else "RICE_1",
-        tile_shape=(min(TILE_ROWS, plane.shape[0]), plane.shape[1]),
-        quantize_level=0 if plane.dtype.kind != "f" or lossless else -float(step),
-        quantize_method=1,
-        dither_seed=SEED_FROM_CHECKSUM,
-    )
-
-
 def sky_noise(sigma: NDArray[np.float32], mask: NDArray[np.uint32]) -> float:
     """Median uncertainty of good pixels (of any, when none is good); 0 when none is known."""
-    sample, flags = sigma[::3, ::3], mask[::3, ::3]
+    sample, flags = sigma[::SPARSE, ::SPARSE], mask[::SPARSE, ::SPARSE]
     known = np.isfinite(sample) & (sample > 0)
     good = known & ~is_defect(flags)
     chosen = sample[good] if good.any() else sample[known]

@@ -20,6 +20,7 @@ from zsds.core.ids import file_time
 from zsds.core.raw import RawCcd, RawQuadrant
 from zsds.io.files import write_bytes
 from zsds.io.raw_header import RawHeader, header_cards, read_header
+from zsds.io.tiles import read_pixels
 
 FRAME_LETTERS = {"science": "o", "bias": "b", "dark": "d", "flat": "f"}
 OTHER_CAMERA = "use the camera file of this instrument and readout mode"
@@ -262,12 +263,11 @@ def _image(hdus: fits.HDUList, index: int, images: dict[int, NDArray[Any]], path
         if not _has_hdu(hdus, index):
             problem = f"has no extension {index}"
             raise BadInput(str(path), problem, "the file is truncated or of another camera")
-        data = hdus[index].data
-        if data is None or data.ndim != 2:
+        if hdus[index].header.get("NAXIS") != 2 or not hdus[index].is_image:
             raise BadInput(
                 str(path), f"extension {index} holds no image", "use the camera file of this instrument"
             )
-        images[index] = data
+        images[index] = read_pixels(hdus[index])
     return images[index]
 
 

@@ -11,9 +11,10 @@ from zsds.core.errors import BadInput
 from zsds.core.exposure import ZeroPoint
 from zsds.io.files import opened_fits, write_fits
 from zsds.io.headers import exposure_cards, read_info, read_wcs, read_zero_point, set_cards, zero_point_cards
-from zsds.io.images import compressed, sky_noise
+from zsds.io.images import sky_noise
 from zsds.io.psf import read_psf, write_psf
 from zsds.io.store import Products
+from zsds.io.tiles import compressed, read_pixels
 from zsds.products import ReferenceId
 from zsds.reference import Reference
 
@@ -67,7 +68,7 @@ def load_reference(products: Products, identifier: ReferenceId) -> Reference:
         missing = [name for name in (*_PLANES, "EPOCHS") if name not in hdus]
         if missing:
             raise BadInput(str(path), f"has no extension {missing[0]}", "make the reference again")
-        planes = {name: hdus[name].data for name in _PLANES}
+        planes = {name: read_pixels(hdus[name]) for name in _PLANES}
         header = hdus["COEFFICIENTS"].header.copy()
         epochs = tuple(str(epoch) for epoch in hdus["EPOCHS"].data["epoch"])
     return _reference(path, planes, header, epochs, products.path("reference_spline_psf", identifier))

@@ -69,31 +69,43 @@ def box_mean(image, used, width, out):
     before = width // 2
     share = np.float32(1.0 / width**2)
     column = np.zeros(nx + width, np.float32)
+    inner = column[before : before + nx]
     for i in range(ny):
-        column[:] = 0
+        inner[:] = 0
         for row in range(max(0, i - before), min(ny, i - before + width)):
+            values, known = image[row], used[row]
             for j in range(nx):
-                column[j + before] += image[row, j] if used[row, j] else np.float32(0)
+                inner[j] += values[j] if known[j] else np.float32(0)
+        line, first = out[i], column[:nx]
         for j in range(nx):
-            out[i, j] = column[j] * share
+            line[j] = first[j] * share
         for k in range(1, width):
+            further = column[k : k + nx]
             for j in range(nx):
-                out[i, j] += column[j + k] * share
+                line[j] += further[j] * share
 
 
 @njit(cache=True, nogil=True)
-def hide_changes(smooth, middle, limit, block, away):
-    """Set ``away`` False in blocks with a pixel beyond ``limit`` of ``middle``, and in those they touch."""
-    ny, nx = smooth.shape
-    rows, cols = (ny + block - 1) // block, (nx + block - 1) // block
+def hide_changes(smooth, part, middle, limit, block, away):
+    """Set ``away`` False in blocks of a part with a pixel beyond ``limit`` of ``middle``, and beside them.
+
+    Blocks start at the part's corner; nothing changes outside it.
+    """
+    row, row_end, col, col_end = part
+    rows, cols = (row_end - row + block - 1) // block, (col_end - col + block - 1) // block
+    largest = np.empty(cols * block, np.float32)
     for r in range(rows):
+        largest[:] = 0
+        for i in range(row + r * block, min(row_end, row + (r + 1) * block)):
+            line = smooth[i, col:col_end]
+            for j in range(line.size):
+                size = abs(line[j] - middle)
+                largest[j] = size if size > largest[j] else largest[j]
+        top, bottom = row + max(0, r - 1) * block, min(row_end, row + (r + 2) * block)
         for c in range(cols):
-            changed = False
-            for i in range(r * block, min(ny, (r + 1) * block)):
-                for j in range(c * block, min(nx, (c + 1) * block)):
-                    changed |= abs(smooth[i, j] - middle) > limit
-            if changed:
-                away[max(0, r - 1) * block : (r + 2) * block, max(0, c - 1) * block : (c + 2) * block] = False
+            if largest[c * block : (c + 1) * block].max() > limit:
+                left, right = col + max(0, c - 1) * block, min(col_end, col + (c + 2) * block)
+                away[top:bottom, left:right] = False
 
 
 @njit(cache=True, nogil=True)

@@ -207,3 +207,39 @@ def clipped_level(difference, constant, both, part, steady, noise, level, sigma)
             return level, count
         level = middle + total / count
     return level, count
+
+
+@njit(cache=True, nogil=True)
+def sparse_level(difference, constant, both, part, step, noise):
+    """What every ``step``-th pixel of a part that is ``both`` tells of the sky: (middle, level, width).
+
+    ``middle`` is the median of ``constant``; ``level`` and ``width`` are median and half the central 68.27 %
+    of ``difference`` where ``constant`` is within ``noise`` of it. NaN from fewer than 100 pixels; with fewer
+    than 50 so near, ``level`` is the median of all, and ``width`` NaN.
+    """
+    row, row_end, col, col_end = part
+    most = ((row_end - row - 1) // step + 1) * ((col_end - col - 1) // step + 1)
+    steady, sparse, n = np.empty(most, np.float32), np.empty(most, np.float32), 0
+    for i in range(row, row_end, step):
+        for j in range(col, col_end, step):
+            if both[i, j]:
+                steady[n], sparse[n] = constant[i, j], difference[i, j]
+                n += 1
+    if n < 100:
+        return np.nan, np.nan, np.nan
+    middle = np.float64(np.median(steady[:n]))
+    bare = sparse[:n][np.abs(steady[:n] - np.float32(middle)) <= noise]
+    if bare.size < 50:
+        return middle, np.float64(np.median(sparse[:n])), np.nan
+    bare.sort()
+    low, level, high = _ranked(bare, 0.158655), _ranked(bare, 0.5), _ranked(bare, 0.841345)
+    return middle, level, (high - low) / 2
+
+
+@njit(cache=True, nogil=True)
+def _ranked(ordered, share):
+    """The value below which is a share of ordered values, linear between two."""
+    rank = share * (ordered.size - 1)
+    below = int(rank)
+    low, high = np.float64(ordered[below]), np.float64(ordered[min(below + 1, ordered.size - 1)])
+    return low + (rank - below) * (high - low)

@@ -66,3 +66,38 @@ def _first_not_below(catalog, value):
         else:
             high = middle
     return low
+
+
+@njit(cache=True, nogil=True)
+def nearest_points(first, second, radius, neighbour, distance):
+    """Nearest row of ``second`` [m, 2] to each of ``first`` [n, 2]; m and infinity where none is so near.
+
+    All are finite. Rows of ``second`` are sorted into cells no smaller than the radius, some one a cell.
+    """
+    m = second.shape[0]
+    x0, y0 = second[:, 0].min(), second[:, 1].min()
+    width, height = second[:, 0].max() - x0, second[:, 1].max() - y0
+    cell = max(radius, np.sqrt(width * height / m), max(width, height) / m)
+    cell = cell if cell > 0 else 1.0
+    nx, ny = int(width / cell) + 1, int(height / cell) + 1
+    places, starts = np.empty(m, np.int64), np.zeros(nx * ny + 1, np.int64)
+    for k in range(m):
+        places[k] = int((second[k, 1] - y0) / cell) * nx + int((second[k, 0] - x0) / cell)
+        starts[places[k] + 1] += 1
+    starts = np.cumsum(starts)
+    rows, filled = np.empty(m, np.int64), starts.copy()
+    for k in range(m):
+        rows[filled[places[k]]] = k
+        filled[places[k]] += 1
+    for i in range(first.shape[0]):
+        u, v = np.floor((first[i, 0] - x0) / cell), np.floor((first[i, 1] - y0) / cell)
+        best, square = m, radius * radius
+        if -1 <= u <= nx and -1 <= v <= ny:
+            for row in range(max(0, int(v) - 1), min(ny, int(v) + 2)):
+                left, right = max(0, int(u) - 1), min(nx, int(u) + 2)
+                for at in range(starts[row * nx + left], starts[row * nx + right]):
+                    k = rows[at]
+                    d = (second[k, 0] - first[i, 0]) ** 2 + (second[k, 1] - first[i, 1]) ** 2
+                    if d < square or (d == square and best == m):
+                        best, square = k, d
+        neighbour[i], distance[i] = best, np.sqrt(square) if best < m else np.inf

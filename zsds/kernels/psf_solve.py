@@ -60,6 +60,28 @@ def spline_stamp(knots, oversampling, dx, dy, stamp):
             stamp[i, j] = total
 
 
+@njit(cache=True, nogil=True)
+def grid_knots(grid, x_nodes, y_nodes, x, y, knots):
+    """Fill knots [K, K] with those of a grid [n_y, n_x, K, K] at (x, y): bilinear, constant beyond nodes."""
+    j, u = _cell(x_nodes, x)
+    i, v = _cell(y_nodes, y)
+    right, top = min(j + 1, x_nodes.size - 1), min(i + 1, y_nodes.size - 1)
+    for k in range(knots.shape[0]):
+        a, b, c, d = grid[i, j, k], grid[i, right, k], grid[top, j, k], grid[top, right, k]
+        for m in range(knots.shape[1]):
+            lower, upper = (1 - u) * a[m] + u * b[m], (1 - u) * c[m] + u * d[m]
+            knots[k, m] = (1 - v) * lower + v * upper
+
+
+@njit(cache=True, nogil=True)
+def _cell(nodes, position):
+    """Index of the node below a position, and the share of the way to the next; clipped to the grid."""
+    if nodes.size == 1:
+        return 0, 0.0
+    i = min(max(np.searchsorted(nodes, position) - 1, 0), nodes.size - 2)
+    return i, min(max((position - nodes[i]) / (nodes[i + 1] - nodes[i]), 0.0), 1.0)
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def project_out(stamp, weight, free):
     """Take from a weighted stamp [k, k], in place, what the shapes `free` [m, k, k] explain of it.

@@ -83,9 +83,10 @@ def centred(stamp: NDArray, size: int) -> NDArray[np.float32]:
     half = stamp.shape[0] // 2
     reach = min(half, (size - 1) // 2)
     cut = stamp[half - reach : half + reach + 1, half - reach : half + reach + 1]
-    grid = np.zeros((size, size), np.float32)
-    grid[: cut.shape[0], : cut.shape[1]] = cut
-    return np.roll(grid, (-reach, -reach), axis=(0, 1))
+    grid, end = np.zeros((size, size), np.float32), size - reach
+    grid[: reach + 1, : reach + 1], grid[: reach + 1, end:] = cut[reach:, reach:], cut[reach:, :reach]
+    grid[end:, : reach + 1], grid[end:, end:] = cut[:reach, reach:], cut[:reach, :reach]
+    return grid
 
 
 def phase_ramp(length: int, dx: float, dy: float) -> NDArray[np.complex64]:

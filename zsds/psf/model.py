@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import spline_filter
 
 from zsds.core.psf import PsfModel
-from zsds.kernels.psf_solve import spline_stamp, sum_terms
+from zsds.kernels.psf_solve import grid_knots, spline_stamp, sum_terms
 
 
 def n_terms(order: int) -> int:
@@ -161,12 +161,9 @@ class GridPsf:
 
     def at(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
         """Stamp [size, size] at (x, y), the star (dx, dy) pixels from the centre of its middle pixel."""
-        i, v = _cell(self.y_nodes, y)
-        j, u = _cell(self.x_nodes, x)
-        i1, j1 = min(i + 1, self.y_nodes.size - 1), min(j + 1, self.x_nodes.size - 1)
-        lower = (1 - u) * self.knots[i, j] + u * self.knots[i, j1]
-        upper = (1 - u) * self.knots[i1, j] + u * self.knots[i1, j1]
-        return _stamp((1 - v) * lower + v * upper, self.oversampling, self.size, dx, dy)
+        knots = np.empty(self.knots.shape[2:])
+        grid_knots(self.knots, self.x_nodes, self.y_nodes, float(x), float(y), knots)
+        return _stamp(knots, self.oversampling, self.size, dx, dy)
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Arrays that hold everything; `from_arrays` reads them back."""
@@ -255,12 +252,3 @@ def _knots_of_stamp(stamp: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     around = slice(centre - half, centre + half + 1)
     samples[inside, inside] = fine[around, around]
     return spline_filter(samples, order=3, mode="constant")
-
-
-def _cell(nodes: NDArray[np.float64], position: float) -> tuple[int, float]:
-    """Index of the node below a position, and the share of the way to the next; clipped to the grid."""
-    if nodes.size == 1:
-        return 0, 0.0
-    i = min(max(int(np.searchsorted(nodes, position)) - 1, 0), nodes.size - 2)
-    low, high = float(nodes[i]), float(nodes[i + 1])
-    return i, min(max((position - low) / (high - low), 0.0), 1.0)

@@ -37,10 +37,9 @@ def choose_stars(
     ny, nx = science.shape
     inside = (x >= reach) & (x < nx - reach) & (y >= reach) & (y < ny - reach)
     x, y, bright = x[inside], y[inside], bright[inside]
-    order = np.argsort(-bright, kind="stable")
-    x, y = x[order], y[order]
-    clean = _clean(science, x, y) & _clean(reference, x, y)
-    x, y = x[clean], y[clean]
+    clean = _clean(science, x, y) & _clean(reference, x, y)  # in the order of the table, row by row: by cache
+    order = np.argsort(-bright[clean], kind="stable")
+    x, y = x[clean][order], y[clean][order]
     rank = _rank_in_group((y // cell) * (nx // cell + 1) + x // cell)
     spread = np.argsort(rank, kind="stable")[:max_stars]  # the brightest of each cell come first
     return x[spread], y[spread]

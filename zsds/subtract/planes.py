@@ -10,7 +10,7 @@ from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
 from zsds.core.robust import median_and_width
 from zsds.kernels.coverage import box_mean, hide_changes, keep_known, mark_both, mark_known, mark_undefined
-from zsds.kernels.fourier import clipped_level
+from zsds.kernels.fourier import clipped_level, sparse_level
 from zsds.kernels.resample import add_curvature_variance
 from zsds.subtract.tiles import Planes
 
@@ -125,9 +125,10 @@ def away_from_changes(
     edges = [np.round(np.linspace(0, n, c + 1)).astype(int) for n, c in zip(smooth.shape, count, strict=True)]
     away = both.copy()
     for i, j in np.ndindex(*count):
-        part = (slice(*edges[0][i : i + 2]), slice(*edges[1][j : j + 2]))
-        middle, width = median_and_width(smooth[part][::3, ::3][both[part][::3, ::3]])
-        hide_changes(smooth[part], np.float32(middle), np.float32(CHANGE_SIGMA * width), BLOCK, away[part])
+        part = (*edges[0][i : i + 2].tolist(), *edges[1][j : j + 2].tolist())
+        few = np.s_[part[0] : part[1] : 3, part[2] : part[3] : 3]
+        middle, width = median_and_width(smooth[few][both[few]])
+        hide_changes(smooth, part, np.float32(middle), np.float32(CHANGE_SIGMA * width), BLOCK, away)
     return away
 
 
@@ -140,16 +141,9 @@ def _level(
 ) -> float:
     """Level of one cell: from a sparse clipped median to the mean of all its empty pixels; NaN if too few."""
     step = max(1, min(part[1] - part[0], part[3] - part[2]) // 30)
-    few = np.s_[part[0] : part[1] : step, part[2] : part[3] : step]
-    good = both[few]
-    if good.sum() < 100:
-        return float("nan")
-    sparse, steady = difference[few][good], constant[few][good]
-    middle = float(np.median(steady))
-    bare = np.abs(steady - middle) <= noise
-    if bare.sum() < 50:
-        return float(np.median(sparse))
-    level, width = median_and_width(sparse[bare])
+    middle, level, width = sparse_level(difference, constant, both, part, step, noise)
+    if np.isnan(width):
+        return float(level)
     limit, sigma = np.float32(noise), width + 1e-30
     found, count = clipped_level(difference, constant, both, part, np.float32(middle), limit, level, sigma)
     return float(found) if count else float(level)

@@ -71,11 +71,14 @@ class Tile:
     def cut(self, image: NDArray, beyond: float = 0) -> NDArray:
         """The tile with its margins on a square of the transform's size; ``beyond`` outside the image."""
         layout = self.layout
-        out = np.full((layout.length, layout.length), beyond, image.dtype)
+        out = np.empty((layout.length, layout.length), image.dtype)
         top, left = self.rows.start - layout.margin, self.cols.start - layout.margin
         rows = slice(max(top, 0), min(self.rows.stop + layout.margin, image.shape[0]))
         cols = slice(max(left, 0), min(self.cols.stop + layout.margin, image.shape[1]))
-        out[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = image[rows, cols]
+        first, end = rows.start - top, rows.stop - top
+        out[:first], out[end:] = beyond, beyond
+        out[first:end, : cols.start - left], out[first:end, cols.stop - left :] = beyond, beyond
+        out[first:end, cols.start - left : cols.stop - left] = image[rows, cols]
         return out
 
     @property
@@ -157,7 +160,7 @@ def subtract_tiles(
         Typical science electrons per unit of the reference, for the variance of filled pixels.
     """
     shape = planes.science.shape
-    out = Products(*(np.zeros(shape, np.float32) for _ in range(4)))
+    out = Products(np.zeros(shape, np.float32), *(np.empty(shape, np.float32) for _ in range(3)))
     spectra: dict[tuple[int, int], _Corner] = {}
     xs, ys = layout.nodes
     for tile in layout.tiles():
