@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -117,7 +117,7 @@ class Claims:
 
     def finish(self, done: Finished, record: Recorder | None = None) -> None:
         """Write an outcome, and with it whatever its products mean to others, in one transaction."""
-        unit = self.held.pop((done.task.kind, done.task.key))
+        unit = self.held[done.task.kind, done.task.key]
         if done.detail:
             self._keep_traceback(done, unit.night)
         try:
@@ -127,6 +127,12 @@ class Claims:
                     record(connection, done)
         except LeaseLostError as error:  # the other process records it
             log.warning("%s", error)
+        del self.held[done.task.kind, done.task.key]
+
+    def give_back_but(self, kept: Container[tuple[str, str]]) -> None:
+        """Return what is held and not among the units to keep: a lost database may leave them so."""
+        for kind, key in [unit for unit in self.held if unit not in kept]:
+            self.finish(Finished(Task(kind, key), Outcome(State.PENDING)))
 
 
 def run_chains(
@@ -145,8 +151,7 @@ def run_chains(
     by_first = {(chain[0].kind, chain[0].key): chain for chain in chains}
     known = {"archive": claims.archive.store.root, "settings": claims.settings}
     for result in cluster.run(run_chain, chains, together, **known):
-        first = result.unit[0] if isinstance(result, Lost) else result[0].task
-        for done in _with_unreached(result, by_first[first.kind, first.key]):
+        for done in with_unreached(result, by_first[first_of(result)]):
             claims.finish(done, record)
             finished.append(done)
         claims.renew()
@@ -154,7 +159,14 @@ def run_chains(
     return finished
 
 
-def _with_unreached(result: list[Finished] | Lost, chain: Chain) -> list[Finished]:
+def first_of(result: list[Finished] | Lost) -> tuple[str, str]:
+    """Kind and key of the first task of the chain that a result is of."""
+    task = result.unit[0] if isinstance(result, Lost) else result[0].task
+    return task.kind, task.key
+
+
+def with_unreached(result: list[Finished] | Lost, chain: Chain) -> list[Finished]:
+    """What became of every task of a chain, those included that were not reached."""
     if isinstance(result, Lost):
         result = [Finished(chain[0], Outcome(State.FAILED, f"{chain[0].key}: {result.reason}"))]
     state = result[-1].outcome.state

@@ -110,10 +110,11 @@ def _in_turn(batch: Sequence[Any], function: Callable[..., Any], **arguments: An
 def _result(future: Any, unit: Any) -> Any:
     """What the unit gave, or that it was lost."""
     error = future.exception()
-    return future.result() if error is None else Lost(unit, _reason(error))
+    return future.result() if error is None else Lost(unit, reason_of(error))
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Why a unit gave no result, in one line."""
     if type(error).__name__ == "KilledWorker":
         return "its worker died each time (out of memory?); run again with --cluster serial to see why"
     return " ".join(f"{type(error).__name__}: {error}".split())

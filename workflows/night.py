@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import Connection
 from zsds.workflows.bookkeeping import Chain, Claims, run_chains
 from zsds.workflows.cluster import open_cluster
 
@@ -76,23 +77,34 @@ def _frame(chain: Chain) -> str:
 
 def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:
     """Chains of claimed tasks for the quadrants of a night, in order of time."""
-    digests = {ccd: archive.camera.digest(ccd) for ccd in archive.camera.detectors}
     with archive.database.write() as connection:
         frames = ledger.frames_of(connection, night, "science")
         if not frames:
             raise BadInput(night, "has no science frames in this archive", "register them with: zsds ingest")
-        chains = []
-        for frame in frames:
-            check_frame(archive, frame)
-            raw = {"raw": frame.path, "digest": frame.digest[:16], "camera": digests[frame.ccd]}
-            for quadrant in sorted(archive.camera.detectors[frame.ccd].amplifiers):
-                identifier = QuadrantId(
-                    frame.time, frame.field, frame.band, frame.ccd, quadrant, archive.camera.prefix
-                )
-                chain = _plan_quadrant(connection, claims, identifier, raw)
-                if chain:
-                    chains.append(chain)
+        return plan_frames(archive, connection, frames, claims)
+
+
+def plan_frames(
+    archive: Archive, connection: Connection, frames: Sequence[ledger.Frame], claims: Claims
+) -> list[Chain]:
+    """Chains of claimed tasks for the quadrants of science frames, in their order."""
+    digests = {ccd: archive.camera.digest(ccd) for ccd in archive.camera.detectors}
+    chains = []
+    for frame in frames:
+        check_frame(archive, frame)
+        raw = {"raw": frame.path, "digest": frame.digest[:16], "camera": digests[frame.ccd]}
+        for identifier in quadrants_of(archive, frame):
+            chain = _plan_quadrant(connection, claims, identifier, raw)
+            if chain:
+                chains.append(chain)
     return chains
+
+
+def quadrants_of(archive: Archive, frame: ledger.Frame) -> list[QuadrantId]:
+    """The quadrants of a science frame."""
+    place = frame.time, frame.field, frame.band, frame.ccd
+    quadrants = sorted(archive.camera.detectors[frame.ccd].amplifiers)
+    return [QuadrantId(*place, quadrant, archive.camera.prefix) for quadrant in quadrants]
 
 
 def check_frame(archive: Archive, frame: ledger.Frame) -> None:
@@ -153,9 +165,16 @@ def _wait(connection: Any, claims: Claims, kind: str, key: str, state: State) ->
 
 def plan_packets(archive: Archive, night: str, claims: Claims) -> list[Chain]:
     """Name what was found, exposure by exposure in order of time, and claim the packets to make."""
-    with archive.database.write() as connection:
+    with archive.database.read() as connection:
         done = ledger.units_of(connection, night, "difference", State.DONE)
-        ledger.add_units(connection, "packets", night, [unit.key for unit in done])
+    return name_and_claim(archive, done, claims)
+
+
+def name_and_claim(archive: Archive, done: Sequence[ledger.Unit], claims: Claims) -> list[Chain]:
+    """Name what some finished difference units found, in order of time, and claim the packets to make."""
+    with archive.database.write() as connection:
+        for night in sorted({unit.night for unit in done}):
+            ledger.add_units(connection, "packets", night, [u.key for u in done if u.night == night])
         tasks = [Task("packets", unit.key, {"difference_attempt": unit.attempt}) for unit in done]
         tasks = [task for task in tasks if claims.take(connection, task, claims.settings.difference)]
     exposures: dict[tuple[str, int], list[QuadrantId]] = {}
@@ -165,9 +184,9 @@ def plan_packets(archive: Archive, night: str, claims: Claims) -> list[Chain]:
     unnamed = set()
     for _, quadrants in sorted(exposures.items()):
         failed = run_naming(archive, quadrants)
-        for done in failed:
-            claims.finish(done)
-        unnamed |= {done.task.key for done in failed}
+        for finished in failed:
+            claims.finish(finished)
+        unnamed |= {finished.task.key for finished in failed}
     return [(task,) for task in tasks if task.key not in unnamed]
 
 

@@ -94,7 +94,7 @@ def status(
     Example: zsds status --archive demo/archive --night 20260115
     """
     from zsds.runner.archive import open_archive  # noqa: PLC0415
-    from zsds.runner.status import failures, notes, require_night, unit_counts  # noqa: PLC0415
+    from zsds.runner.status import failures, latency_line, notes, require_night, unit_counts  # noqa: PLC0415
 
     opened = open_archive(archive)
     for night in nights or ():
@@ -108,6 +108,8 @@ def status(
         if trouble:
             typer.echo("\nrejected and failed, by reason:")
             show(trouble, as_json=False)
+        if line := latency_line(opened, nights or ()):
+            typer.echo(line)
     for line in notes(opened, nights or ()):
         typer.echo(f"note: {line}", err=True)
 

@@ -1,9 +1,14 @@
 """Commands that run: calibrations, nights, references, reports."""
 
+import math
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +16,11 @@ from typing import Annotated, Any
 import typer
 
 from zsds.cli.app import Archive, AsJson, Cluster, Night, Overrides, Workers, app, progress, show
+from zsds.core.errors import WrongCall
 from zsds.core.ids import parse_night
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="YAML file of settings by step.")]
+UNTIL = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 Again = Annotated[bool, typer.Option("--again", help="Redo what is done although nothing changed.")]
 
 
@@ -31,7 +38,7 @@ def _settings(file: Path | None, overrides: list[str] | None) -> Any:
 def _close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: bool, seconds: float) -> None:
     """The closing summary of what a command does; exit status 1 when such a unit failed."""
     from zsds.runner.archive import open_archive  # noqa: PLC0415
-    from zsds.runner.status import failures, notes, unit_counts  # noqa: PLC0415
+    from zsds.runner.status import failures, latency_line, notes, unit_counts  # noqa: PLC0415
 
     opened = open_archive(archive)
     rows = unit_counts(opened, nights, kinds)
@@ -42,6 +49,8 @@ def _close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: 
             typer.echo("\nrejected and failed, by reason:")
             show(trouble, as_json=False)
         typer.echo(f"took {seconds:.1f} s")
+    if not as_json and (line := latency_line(opened, nights)) and "packets" in kinds:
+        typer.echo(line)
     for line in notes(opened, nights) if "difference" in kinds else ():
         typer.echo(f"note: {line}", err=True)
     if any(row["state"] == "failed" for row in trouble):
@@ -73,8 +82,17 @@ def calibrate(
 def night(
     archive: Archive,
     nights: Annotated[
-        list[str], typer.Argument(metavar="NIGHT", parser=parse_night, help="UT dates, YYYYMMDD.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="NIGHT", parser=parse_night, help="UT dates, YYYYMMDD."),
+    ] = None,
+    follow: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Take raw frames as they land in this folder, until told to stop."),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=UNTIL, help="With --follow: take no more frames from this time on, UT."),
+    ] = None,
     settings: SettingsFile = None,
     override: Overrides = None,
     cluster: Cluster = "local",
@@ -84,12 +102,38 @@ def night(
 ) -> None:
     """Run nights from raw frames to alert packets; what is done already stays as it is.
 
+    With --follow frames are registered and worked on as they land. SIGTERM, or the time --until, ends that
+    after what runs is finished; Ctrl-C ends it at once.
+
     Example: zsds night --archive demo/archive 20260115 --set science.quality.max_rms_arcsec=0.3
+
+    Example: zsds night --archive /data/survey --follow /incoming --until 2026-01-16T13:30
     """
     start = time.monotonic()
-    run = workflow("night")
-    run(archive, nights, _settings(settings, override), progress, cluster, workers, again)
-    _close(archive, nights, ["science", "difference", "packets"], as_json, time.monotonic() - start)
+    chosen = _settings(settings, override)
+    if follow is not None:
+        if again:
+            raise WrongCall("--again", "redoes nights that are over", "leave it out, or --follow")
+        stopped = _told_to_stop(until)
+        tell = partial(typer.echo, err=True)
+        done = workflow("follow")(archive, follow, chosen, tell, stopped, nights or (), cluster, workers)
+    elif until is not None:
+        raise WrongCall("--until", "is for --follow", "name the folder to follow")
+    elif not nights:
+        raise WrongCall("NIGHT", "is not given", "name one or more, YYYYMMDD, or --follow DIR")
+    else:
+        workflow("night")(archive, nights, chosen, progress, cluster, workers, again)
+        done = nights
+    _close(archive, done, ["science", "difference", "packets"], as_json, time.monotonic() - start)
+
+
+def _told_to_stop(until: datetime | None) -> Callable[[], bool]:
+    """Function that says whether SIGTERM came, or the time (UT)."""
+    told = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: told.set())
+    end = math.inf if until is None else until.replace(tzinfo=UTC).timestamp()
+    return lambda: told.is_set() or time.time() >= end
 
 
 @app.command()

@@ -14,7 +14,20 @@ from zsds.db.schema import REVISION, REVISIONS
 
 BUSY_S = 60.0  # how long one process waits for another's transaction
 WRITES = "zsds_writes"
+AWAY = (  # what a driver says of a server that may come back
+    "refused",
+    "closed the connection",
+    "terminating connection",
+    "connection is closed",
+    "connection is lost",
+    "starting up",
+    "shutting down",
+)
 MIGRATION_LOCK = 0x7A736473  # "zsds"; any number that no other program on the server locks
+
+
+class Unreachable(BadInput):
+    """A database that does not answer now, and may do so later."""
 
 
 class Database:
@@ -171,27 +184,31 @@ def _faults_named(name: str) -> Iterator[None]:
     try:
         yield
     except (OperationalError, DatabaseError) as error:
-        problem, remedy = _fault(error)
+        away, problem, remedy = _fault(error)
         if problem is None:
             raise
-        raise BadInput(name, problem, remedy) from error
+        raise (Unreachable if away else BadInput)(name, problem, remedy) from error
 
 
-def _fault(error: DBAPIError) -> tuple[str | None, str]:
+def _fault(error: DBAPIError) -> tuple[bool, str | None, str]:
+    """Whether it may pass by itself, what it is, and the remedy."""
     text = str(error.orig).lower()
+    if "locked" in text:
+        return True, "is locked by another process", "wait for it, or stop it, and run again"
+    for sign in AWAY:
+        if sign in text:
+            return True, "does not answer", "start the database server, or check the URL"
     faults = {
-        "locked": ("is locked by another process", "wait for it, or stop it, and run again"),
         "not a database": ("is not a database", "check the file, or restore it from a backup"),
         "malformed": ("is damaged", "restore it from a backup"),
         "unable to open": ("cannot be opened", "check that its folder exists and may be written"),
         "readonly": ("may not be written", "check its permissions"),
         "disk is full": ("the disk is full", "free some space and run again"),
-        "refused": ("does not answer", "start the database server, or check the URL"),
         "could not translate": ("host is not known", "check the URL"),
         "authentication": ("refuses the user or password", "check the URL"),
         "does not exist": ("does not exist", "create the database, or check the URL"),
     }
     for sign, (problem, remedy) in faults.items():
         if sign in text and (sign != "does not exist" or isinstance(error, OperationalError)):
-            return problem, remedy
-    return None, ""
+            return False, problem, remedy
+    return False, None, ""

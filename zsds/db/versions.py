@@ -28,6 +28,13 @@ class ReferenceRow:
     inputs: Any = None
 
 
+def newest(connection: Connection) -> tuple[int, int]:
+    """Numbers that grow with every calibration and every reference that becomes known."""
+    counts = (connection.scalar(sa.select(sa.func.max(table.c.id))) for table in (calibrations, references))
+    n_calibrations, n_references = (count or 0 for count in counts)
+    return n_calibrations, n_references
+
+
 def add_calibration(
     connection: Connection, kind: str, identifier: CalibrationId, n_frames: int, inputs: Any = None
 ) -> None:

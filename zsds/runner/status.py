@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Sequence
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from zsds.core.errors import BadInput
 from zsds.db import ledger
 from zsds.runner.archive import Archive
@@ -48,6 +50,20 @@ def _alerts(units: Sequence[ledger.Unit]) -> int:
 def _median_seconds(units: Sequence[ledger.Unit]) -> float | None:
     times = [unit.seconds for unit in units if unit.seconds is not None]
     return round(median(times), 2) if times else None
+
+
+def latency_line(archive: Archive, nights: Sequence[str]) -> str:
+    """How long packets took from the landing of the raw frame, where frames were followed; else nothing."""
+    with archive.database.read() as connection:
+        units = [unit for unit in _units(connection, nights) if unit.kind == "packets"]
+    found = [unit.metrics["latency_s"] for unit in units if "latency_s" in (unit.metrics or {})]
+    if not found:
+        return ""
+    median_s, high, largest = np.percentile(found, [50, 95, 100])
+    return (
+        f"from frame to packets: {median_s:.1f} s (median), {high:.1f} s (95 %), {largest:.1f} s (largest) "
+        f"of {len(found)} quadrants"
+    )
 
 
 def failures(archive: Archive, nights: Sequence[str], kinds: Collection[str] = KINDS) -> list[dict[str, Any]]:

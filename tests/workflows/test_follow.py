@@ -1,0 +1,175 @@
+"""A night that is followed: frames land one by one, partly written, broken, early, and alerts come out."""
+
+import os
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+from survey import NIGHT, Survey, database_rows, forget_frames, zsds
+from zsds.workflows import follow
+from zsds.workflows.follow import follow_nights
+
+from zsds.core.errors import BadInput
+from zsds.db import ledger
+from zsds.db.database import Database, Unreachable
+from zsds.db.ledger import State
+from zsds.db.schema import references
+from zsds.pipeline.settings import Settings
+
+WAIT_S = 120.0
+
+
+@pytest.fixture
+def unseen(ready_survey, tmp_path) -> Survey:
+    """The survey before its night, whose frames it has never seen; they land in ``incoming``."""
+    survey = ready_survey.copied(tmp_path / "archive")
+    forget_frames(survey.archive)
+    (tmp_path / "incoming").mkdir()
+    return survey
+
+
+@contextmanager
+def followed(survey, incoming, cluster="serial"):
+    """A night that is followed meanwhile; gives what was told, and ends it."""
+    told, stop = [], threading.Event()
+    ended = []
+
+    def run():
+        follow_nights(survey.archive, incoming, Settings(), told.append, stop.is_set, (), cluster, 1)
+        ended.append(True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield told
+    finally:
+        stop.set()
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    assert ended
+
+
+def wait_for(condition):
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
+
+
+def states(survey, kind):
+    return [unit.state for unit in survey.units(kind)]
+
+
+def same_findings(survey, other):
+    mine, theirs = database_rows(survey.archive), database_rows(other.archive)
+    for table in ("objects", "detections", "packets", "coverage"):
+        assert mine[table] == theirs[table]
+
+
+def test_frames_are_taken_as_they_land(unseen, done_survey, tmp_path):
+    incoming = tmp_path / "incoming"
+    first, second, third = unseen.frames
+    content = first.read_bytes()
+    with followed(unseen, incoming) as told:
+        (incoming / first.name).write_bytes(content[: len(content) // 2])
+        (incoming / "focus.fits").write_bytes(b"no frame at all")
+        os.utime(incoming / "focus.fits", (1, 1))
+        wait_for(lambda: told)
+        time.sleep(2.5 * follow.LOOK_S)
+        assert states(unseen, "science") == []
+        with (incoming / first.name).open("ab") as file:
+            file.write(content[len(content) // 2 :])
+        wait_for(lambda: sum("alerts" in line for line in told) == 1)
+        shutil.copy(second, incoming)
+        shutil.copy(third, incoming)
+        wait_for(lambda: sum("alerts" in line for line in told) == 3)
+    assert sum("focus.fits" in line for line in told) == 1
+    same_findings(unseen, done_survey)
+    latencies = [unit.metrics["latency_s"] for unit in unseen.units("packets")]
+    assert len(latencies) == 6
+    assert all(0 < latency < WAIT_S for latency in latencies)
+    assert "of 6 quadrants" in zsds("status", "--archive", unseen.archive, "--night", NIGHT).out
+
+
+def test_what_waited_for_a_reference_goes_on_when_there_is_one(unseen, tmp_path):
+    database = unseen.open().database
+    with database.write() as connection:
+        known = [dict(row) for row in connection.execute(sa.select(references)).mappings()]
+        connection.execute(sa.delete(references))
+    with followed(unseen, tmp_path / "incoming") as told:
+        shutil.copy(unseen.frames[0], tmp_path / "incoming")
+        wait_for(lambda: states(unseen, "difference") == [State.NO_REFERENCE] * 2)
+        with database.write() as connection:
+            connection.execute(sa.insert(references), known)
+        wait_for(lambda: any("alerts" in line for line in told))
+    assert states(unseen, "packets") == [State.DONE] * 2
+
+
+def test_a_stopped_night_goes_on_where_it_was(unseen, done_survey, tmp_path):
+    incoming = tmp_path / "incoming"
+    for frame in unseen.frames[:2]:
+        shutil.copy(frame, incoming)
+    with followed(unseen, incoming) as told:
+        wait_for(lambda: states(unseen, "science"))  # registered; then it is told to stop, and finishes them
+    assert states(unseen, "packets") == [State.DONE] * 4
+    shutil.copy(unseen.frames[2], incoming)
+    with followed(unseen, incoming) as told:
+        wait_for(lambda: any("alerts" in line for line in told))
+    assert len(told) == 1
+    same_findings(unseen, done_survey)
+
+
+def test_a_database_that_comes_back_loses_nothing(unseen, done_survey, tmp_path, monkeypatch):
+    """Of seven transactions one is never begun, and of one nobody hears that it was committed."""
+    monkeypatch.setattr(follow, "RETRY_S", 0.01)
+    calls, write = iter(range(10_000)), Database.write
+
+    @contextmanager
+    def sometimes(database):
+        n = next(calls)
+        if n % 7 == 3:
+            raise Unreachable(database.name, "does not answer", "start it")
+        with write(database) as connection:
+            yield connection
+        if n % 7 == 5:
+            raise Unreachable(database.name, "does not answer", "start it")
+
+    monkeypatch.setattr(Database, "write", sometimes)
+    for frame in unseen.frames:
+        shutil.copy(frame, tmp_path / "incoming")
+    with followed(unseen, tmp_path / "incoming") as told:
+        wait_for(lambda: states(unseen, "packets") == [State.DONE] * 6)
+    monkeypatch.undo()
+    assert sum(line.startswith("waiting: ") for line in told) >= 2
+    same_findings(unseen, done_survey)
+
+
+def test_a_folder_that_is_not_there(unseen, tmp_path):
+    with pytest.raises(BadInput, match="no such file or folder"):
+        follow_nights(unseen.archive, tmp_path / "none", Settings(), print, lambda: True, cluster="serial")
+
+
+def test_a_night_somebody_else_works_on(unseen, tmp_path):
+    with unseen.open().database.write() as connection:
+        ledger.add_units(connection, "science", NIGHT, ["ztf_20190110300000_000001_zr_c01_o_q1"])
+        ledger.claim(connection, "science", "ztf_20190110300000_000001_zr_c01_o_q1", "elsewhere:1")
+    called = zsds("night", "--archive", unseen.archive, NIGHT, "--follow", tmp_path / "incoming")
+    assert called.status == 1
+    assert "elsewhere:1" in called.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--until", "2026-01-01T00:00"), "--until: is for --follow"),
+        ((), "NIGHT: is not given"),
+        (("--follow", ".", "--again"), "--again: redoes nights that are over"),
+    ],
+)
+def test_calls_that_mean_nothing(unseen, words, message):
+    called = zsds("night", "--archive", unseen.archive, *words)
+    assert called.status == 2
+    assert message in called.err

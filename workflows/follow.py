@@ -1,0 +1,301 @@
+"""A night as it happens: quadrants start when their frame has landed, packets when their exposure is done."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from zsds.workflows.bookkeeping import Chain, Claims, first_of, with_unreached
+from zsds.workflows.cluster import open_cluster
+from zsds.workflows.night import name_and_claim, plan_frames, plan_night, quadrants_of
+from zsds.workflows.stream import Stream, open_stream
+
+from zsds.core.ids import QuadrantId
+from zsds.db import ledger, versions
+from zsds.db.database import Unreachable
+from zsds.db.ledger import WAITING, Frame, State
+from zsds.pipeline.settings import Settings
+from zsds.runner import Finished, run_chain
+from zsds.runner.archive import Archive, open_archive
+from zsds.runner.incoming import Incoming
+
+log = logging.getLogger(__name__)
+KINDS = ("science", "difference", "packets")
+LOOK_S = 1.0  # between looks at the folder
+STRAGGLER_S = 60.0  # an exposure waits so long for its last frames before its packets are made without them
+OUTAGE_S = 600.0  # a database may be away for so long
+RETRY_S = 5.0
+
+Tell = Callable[[str], None]
+
+
+def follow_nights(
+    folder: Path,
+    incoming: Path,
+    settings: Settings,
+    tell: Tell,
+    stopped: Callable[[], bool],
+    nights: Sequence[str] = (),
+    cluster: str = "local",
+    n_workers: int | None = None,
+) -> list[str]:
+    """Take raw frames as they land in a folder, from pixels to packets, until told to stop.
+
+    What runs when it is told is finished first.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The archive.
+    incoming : pathlib.Path
+        Where frames land.
+    settings : Settings
+    tell : callable
+        Takes a line for the operator: an exposure that is done, a file that is no frame.
+    stopped : callable
+        Whether to end.
+    nights : sequence of str
+        ``YYYYMMDD``; whatever is left to do of them is done too, and of the newest night in the folder.
+    cluster, n_workers
+        See `zsds.workflows.cluster.open_cluster`.
+
+    Returns
+    -------
+    list of str
+        The nights of the frames.
+
+    Raises
+    ------
+    BadInput
+        If the folder is missing, another run works on a night, or the database stays away.
+    """
+    archive = open_archive(folder)
+    for kind in ("gaia", "ps1"):
+        archive.catalogs.folder(kind)
+    archive.store.clean_staging()
+    with archive.database.read() as connection:
+        registered = ledger.frames_of(connection)
+    known = {(frame.path, frame.size) for frame in registered}
+    watch = Incoming(incoming, archive.camera, known)
+    there = [f.night for f in registered if Path(f.path).is_relative_to(watch.folder)]
+    watch.look()  # a first look only notes sizes, and finds out now that there is no such folder
+    with (
+        Claims(archive, settings) as claims,
+        open_cluster(cluster, n_workers) as workers,
+    ):
+        stream = open_stream(workers, run_chain, archive=archive.store.root, settings=settings)
+        live = _Live(archive, claims, stream, tell)
+        live.begin({*nights, *there[-1:]})
+        while not (live.no_more and live.is_idle):
+            live.no_more = live.no_more or stopped()
+            if not live.no_more:
+                landed = watch.look()
+                live.fresh += landed.frames
+                for refused in landed.refused:
+                    tell(f"refused: {refused}")
+            _riding_out(live.advance, tell)
+            live.collect(LOOK_S)
+    return sorted(live.nights)
+
+
+def _riding_out(step: Callable[[], None], tell: Tell) -> None:
+    """Do a step again and again while the database is away.
+
+    Raises
+    ------
+    BadInput
+        If it does not come back.
+    """
+    end = time.monotonic() + OUTAGE_S
+    told = False
+    while True:
+        try:
+            step()
+        except Unreachable as error:
+            if time.monotonic() > end:
+                raise
+            if not told:
+                tell(f"waiting: {error}")
+                told = True
+            time.sleep(RETRY_S)
+        else:
+            return
+
+
+@dataclass
+class _Exposure:
+    """What is known of one exposure."""
+
+    ccds: set[int] = field(default_factory=set)  # whose frames have landed
+    landed: dict[str, float] = field(default_factory=dict)  # when, by quadrant; seconds of the clock
+    last: float = field(default_factory=time.monotonic)  # when the last frame came
+    found: set[str] = field(default_factory=set)  # quadrants with a difference that has no packets yet
+    packing: set[str] = field(default_factory=set)  # quadrants whose packets are being made
+    n_alerts: int = 0
+    latency_s: float = 0.0  # of the slowest quadrant
+
+
+@dataclass
+class _Live:
+    """The state of a night that goes on. Every step can be done again if the database was lost in it."""
+
+    archive: Archive
+    claims: Claims
+    stream: Stream
+    tell: Tell
+    nights: set[str] = field(default_factory=set)
+    exposures: dict[tuple[str, int], _Exposure] = field(default_factory=dict)
+    chains: dict[tuple[str, str], Chain] = field(default_factory=dict)  # that run, by their first task
+    fresh: list[Frame] = field(default_factory=list)  # landed, not registered yet
+    registered: list[Frame] = field(default_factory=list)  # not planned yet
+    results: list[Finished] = field(default_factory=list)  # not recorded yet
+    versions: tuple[int, int] = (0, 0)  # of calibrations and references when last planned
+    no_more: bool = False  # frames will come
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to do."""
+        left = self.chains or self.results or self.fresh or self.registered
+        return not left and not any(exposure.found for exposure in self.exposures.values())
+
+    def begin(self, nights: Iterable[str]) -> None:
+        """Take up what is left of some nights."""
+        for night in sorted(nights):
+            self._enter(night)
+            self._submit(plan_night(self.archive, night, self.claims))
+            with self.archive.database.read() as connection:
+                done = ledger.units_of(connection, night, "difference", State.DONE)
+            for unit in done:
+                self._exposure(unit.key).found.add(unit.key)
+        with self.archive.database.read() as connection:
+            self.versions = versions.newest(connection)
+
+    def collect(self, timeout_s: float) -> None:
+        """Take what the workers have finished, waiting no longer than a time."""
+        for result in self.stream.finished(timeout_s):
+            self.results += with_unreached(result, self.chains.pop(first_of(result)))
+
+    def advance(self) -> None:
+        """Record results, plan what has landed or need no longer wait, make packets of finished exposures."""
+        working = {(task.kind, task.key) for chain in self.chains.values() for task in chain}
+        self.claims.give_back_but(working | {(done.task.kind, done.task.key) for done in self.results})
+        self._record()
+        self._register()
+        self._plan_released()
+        self._make_packets()
+        self.claims.renew()
+
+    def _record(self) -> None:
+        while self.results:
+            done = self._with_latency(self.results[0])
+            self.claims.finish(done)
+            self.results.pop(0)
+            exposure = self._exposure(done.task.key)
+            if done.task.kind == "packets":
+                self._told_when_packed(done, exposure)
+            elif done.task.kind == "difference" and done.outcome.state is State.DONE:
+                exposure.found.add(done.task.key)
+
+    def _with_latency(self, done: Finished) -> Finished:
+        """With the seconds from the landing of the raw frame to now, if it is the end of a quadrant's way."""
+        landed = self._exposure(done.task.key).landed.get(done.task.key)
+        if done.task.kind != "packets" or done.outcome.state is not State.DONE or landed is None:
+            return done
+        metrics = {**done.outcome.metrics, "latency_s": max(0.0, time.time() - landed)}
+        return replace(done, outcome=replace(done.outcome, metrics=metrics))
+
+    def _told_when_packed(self, done: Finished, exposure: _Exposure) -> None:
+        exposure.packing.discard(done.task.key)
+        exposure.n_alerts += done.outcome.metrics.get("n_packets", 0)
+        exposure.latency_s = max(exposure.latency_s, done.outcome.metrics.get("latency_s", 0.0))
+        if not exposure.packing:
+            identifier = QuadrantId.parse(done.task.key)
+            what = f"{identifier.time} field {identifier.field} {identifier.band}: {exposure.n_alerts} alerts"
+            self.tell(f"{what}, {exposure.latency_s:.0f} s" if exposure.latency_s else what)
+
+    def _register(self) -> None:
+        """Register what has landed, and plan it."""
+        if self.fresh:
+            with self.archive.database.write() as connection:
+                registered = ledger.register_frames(connection, self.fresh)
+            self.fresh.clear()
+            self.registered += [frame for frame in registered.new if frame.frame_type == "science"]
+            for conflict in registered.conflicts:
+                self.tell(f"refused: {conflict}")
+        for night in sorted({frame.night for frame in self.registered} - self.nights):
+            self._enter(night)
+        self._plan(self.registered)
+        for frame in self.registered:
+            written = Path(frame.path).stat().st_mtime
+            for identifier in quadrants_of(self.archive, frame):
+                exposure = self._exposure(str(identifier))
+                exposure.ccds.add(frame.ccd)
+                exposure.landed[str(identifier)] = written
+                exposure.last = time.monotonic()
+        self.registered.clear()
+
+    def _plan_released(self) -> None:
+        """Plan again what waited, when a calibration or a reference has appeared."""
+        running = list(self.chains.values())
+        with self.archive.database.read() as connection:
+            now = versions.newest(connection)
+            if now == self.versions:
+                return
+            waiting = {
+                unit.key
+                for night in self.nights
+                for state in WAITING
+                for unit in ledger.units_of(connection, night, state=state)
+            }
+            frames = [f for night in self.nights for f in ledger.frames_of(connection, night, "science")]
+        self._plan([f for f in frames if waiting & {str(q) for q in quadrants_of(self.archive, f)}])
+        if not waiting & {task.key for chain in running for task in chain}:  # else their turn comes
+            self.versions = now
+
+    def _plan(self, frames: Sequence[Frame]) -> None:
+        if frames:
+            with self.archive.database.write() as connection:
+                chains = plan_frames(self.archive, connection, frames, self.claims)
+            self._submit(chains)
+
+    def _submit(self, chains: Iterable[Chain]) -> None:
+        for chain in chains:
+            self.chains[chain[0].kind, chain[0].key] = chain
+            self.stream.add(chain, first=chain[0].kind == "packets")
+
+    def _make_packets(self) -> None:
+        """Name what exposures have found, in order of time as far as no earlier one still runs."""
+        busy = {_when(key) for kind, key in self.chains if kind != "packets"}
+        for when, exposure in sorted(self.exposures.items()):
+            if when in busy or self._lacks_frames(exposure):
+                return
+            if exposure.found:
+                with self.archive.database.read() as connection:
+                    units = [ledger.unit_of(connection, "difference", key) for key in sorted(exposure.found)]
+                chains = name_and_claim(self.archive, units, self.claims)
+                exposure.found.clear()
+                exposure.packing |= {chain[0].key for chain in chains}
+                self._submit(chains)
+
+    def _lacks_frames(self, exposure: _Exposure) -> bool:
+        """Whether an exposure may still get frames."""
+        if self.no_more or not exposure.ccds or exposure.ccds == set(self.archive.camera.detectors):
+            return False
+        return time.monotonic() - exposure.last < STRAGGLER_S
+
+    def _exposure(self, key: str) -> _Exposure:
+        return self.exposures.setdefault(_when(key), _Exposure())
+
+    def _enter(self, night: str) -> None:
+        """Make sure that nobody else works on a night."""
+        with self.archive.database.read() as connection:
+            for kind in KINDS:
+                self.claims.require_free(ledger.units_of(connection, night, kind))
+        self.nights.add(night)
+
+
+def _when(key: str) -> tuple[str, int]:
+    """Time and field of the exposure of a quadrant."""
+    identifier = QuadrantId.parse(key)
+    return identifier.time, identifier.field
