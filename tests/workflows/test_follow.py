@@ -91,7 +91,7 @@ def test_frames_are_taken_as_they_land(unseen, done_survey, tmp_path):
     latencies = [unit.metrics["latency_s"] for unit in unseen.units("packets")]
     assert len(latencies) == 6
     assert all(0 < latency < WAIT_S for latency in latencies)
-    assert "of 6 quadrants" in zsds("status", "--archive", unseen.archive, "--night", NIGHT).out
+    assert "from frame to packets: " in zsds("status", "--archive", unseen.archive, "--night", NIGHT).out
 
 
 def test_what_waited_for_a_reference_goes_on_when_there_is_one(unseen, tmp_path):

@@ -14,10 +14,12 @@ from zsds.runner.archive import Archive
 KINDS = ("calibration", "science", "reference", "difference", "packets")  # in the order of their work
 
 
-def _units(connection: Any, nights: Sequence[str]) -> Iterator[ledger.Unit]:
+def _units(
+    connection: Any, nights: Sequence[str], kind: str | None = None, state: ledger.State | None = None
+) -> Iterator[ledger.Unit]:
     """Units of some nights, or of all when none is named."""
     for night in nights or (None,):
-        yield from ledger.units_of(connection, night=night)
+        yield from ledger.units_of(connection, night, kind, state)
 
 
 def unit_counts(
@@ -52,27 +54,33 @@ def _median_seconds(units: Sequence[ledger.Unit]) -> float | None:
     return round(median(times), 2) if times else None
 
 
-def latency_line(archive: Archive, nights: Sequence[str]) -> str:
-    """How long packets took from the landing of the raw frame, where frames were followed; else nothing."""
+def latencies(archive: Archive, nights: Sequence[str]) -> tuple[float, float, float] | None:
+    """Median, 95th percentile and largest seconds from raw frame to packets, where frames were followed."""
     with archive.database.read() as connection:
-        units = [unit for unit in _units(connection, nights) if unit.kind == "packets"]
+        units = list(_units(connection, nights, "packets", ledger.State.DONE))
     found = [unit.metrics["latency_s"] for unit in units if "latency_s" in (unit.metrics or {})]
     if not found:
+        return None
+    middle, high, largest = (float(value) for value in np.percentile(found, [50, 95, 100]))
+    return middle, high, largest
+
+
+def latency_line(archive: Archive, nights: Sequence[str]) -> str:
+    """The same in words; nothing where no frames were followed."""
+    if (found := latencies(archive, nights)) is None:
         return ""
-    median_s, high, largest = np.percentile(found, [50, 95, 100])
-    return (
-        f"from frame to packets: {median_s:.1f} s (median), {high:.1f} s (95 %), {largest:.1f} s (largest) "
-        f"of {len(found)} quadrants"
-    )
+    middle, high, largest = found
+    return f"from frame to packets: {middle:.1f} s (median), {high:.1f} s (95 %), {largest:.1f} s (largest)"
 
 
 def failures(archive: Archive, nights: Sequence[str], kinds: Collection[str] = KINDS) -> list[dict[str, Any]]:
     """Rejected and failed units grouped by kind and reason, most frequent first, with one example."""
     groups: dict[tuple[str, str, str], list[ledger.Unit]] = {}
     with archive.database.read() as connection:
-        for unit in _units(connection, nights):
-            if unit.kind in kinds and unit.state in (ledger.State.REJECTED, ledger.State.FAILED):
-                groups.setdefault((unit.kind, str(unit.state), _common(unit)), []).append(unit)
+        for state in (ledger.State.REJECTED, ledger.State.FAILED):
+            for unit in _units(connection, nights, state=state):
+                if unit.kind in kinds:
+                    groups.setdefault((unit.kind, str(unit.state), _common(unit)), []).append(unit)
     ranked = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
         {

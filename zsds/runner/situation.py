@@ -1,0 +1,94 @@
+"""How the newest nights of an archive stand, for those who watch."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from zsds.core.ids import QuadrantId
+from zsds.db import figures
+from zsds.db.ledger import State
+from zsds.runner.archive import Archive
+from zsds.runner.status import KINDS, failures, latencies
+
+UNFINISHED = (State.PENDING, State.RUNNING)
+
+
+@dataclass(frozen=True)
+class NightSituation:
+    """How one night stands.
+
+    Parameters
+    ----------
+    night : str
+    counts : mapping
+        Units by kind and state.
+    oldest : str or None
+        The quadrant exposed first of those that are pending or running.
+    oldest_s : float
+        Seconds since its exposure began.
+    n_alerts, n_published : int
+    latency_s : tuple of float, or None
+        Median, 95th percentile and largest time from raw frame to packets, where frames were followed.
+    troubles : list
+        Rejected and failed units grouped by reason, see `zsds.runner.status.failures`.
+    """
+
+    night: str
+    counts: Mapping[str, Mapping[State, int]]
+    oldest: str | None
+    oldest_s: float
+    n_alerts: int
+    n_published: int
+    latency_s: tuple[float, float, float] | None
+    troubles: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """How an archive stands: the camera, free space on its disk in bytes, and its newest nights."""
+
+    camera: str
+    free_bytes: int
+    nights: list[NightSituation]
+
+
+def look(archive: Archive, n_nights: int) -> Situation:
+    """How the newest nights stand now.
+
+    Raises
+    ------
+    BadInput
+        If the database does not answer.
+    """
+    with archive.database.read() as connection:
+        nights = figures.last_nights(connection, n_nights)
+    free = shutil.disk_usage(archive.store.root).free
+    return Situation(archive.camera.name, free, [_night(archive, night) for night in nights])
+
+
+def _night(archive: Archive, night: str) -> NightSituation:
+    with archive.database.read() as connection:
+        counts = figures.state_counts(connection, night)
+        oldest = figures.first_unit(connection, night, UNFINISHED)
+        n_alerts, n_published = figures.packet_counts(connection, night)
+    in_order = {kind: counts[kind] for kind in KINDS if kind in counts}
+    return NightSituation(
+        night,
+        in_order,
+        oldest,
+        0.0 if oldest is None else max(0.0, time.time() - _exposed(oldest)),
+        n_alerts,
+        n_published,
+        latencies(archive, [night]),
+        failures(archive, [night]),
+    )
+
+
+def _exposed(key: str) -> float:
+    """When the exposure of a quadrant began, seconds of the Unix clock."""
+    when = QuadrantId.parse(key).time
+    day = datetime.strptime(when[:8], "%Y%m%d").replace(tzinfo=UTC)
+    return day.timestamp() + 86400 * float(f"0.{when[8:]}")

@@ -1,0 +1,64 @@
+"""How an archive stands, as Prometheus reads it; looked up when it asks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from zsds.core.errors import ZsdsError
+from zsds.runner.archive import Archive
+from zsds.runner.situation import NightSituation, look
+
+
+@dataclass(frozen=True)
+class ArchiveCollector:
+    """Metrics of the newest nights of an archive."""
+
+    archive: Archive
+    n_nights: int
+
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand: that would ask the database when the service starts."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Look, and give what was seen; of a database that does not answer only that."""
+        up = GaugeMetricFamily("zsds_database_up", "Whether the operations database answers.")
+        try:
+            seen = look(self.archive, self.n_nights)
+        except ZsdsError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield GaugeMetricFamily(
+            "zsds_disk_free_bytes", "Free space on the archive's disk.", value=seen.free_bytes
+        )
+        units = GaugeMetricFamily("zsds_units", "Units of work.", labels=("night", "kind", "state"))
+        oldest = GaugeMetricFamily(
+            "zsds_oldest_unfinished_seconds",
+            "Time since the exposure of the oldest quadrant that is pending or running.",
+            labels=("night",),
+        )
+        alerts = GaugeMetricFamily("zsds_alerts", "Alert packets made.", labels=("night",))
+        published = GaugeMetricFamily("zsds_alerts_published", "Alert packets published.", labels=("night",))
+        latency = GaugeMetricFamily(
+            "zsds_frame_to_packets_seconds",
+            "Time from the landing of a raw frame to its packets.",
+            labels=("night", "quantile"),
+        )
+        for night in seen.nights:
+            for kind, states in night.counts.items():
+                for state, count in states.items():
+                    units.add_metric((night.night, kind, str(state)), count)
+            oldest.add_metric((night.night,), night.oldest_s)
+            alerts.add_metric((night.night,), night.n_alerts)
+            published.add_metric((night.night,), night.n_published)
+            _add_latency(latency, night)
+        yield from (units, oldest, alerts, published, latency)
+
+
+def _add_latency(latency: GaugeMetricFamily, night: NightSituation) -> None:
+    for quantile, seconds in zip(("0.5", "0.95", "1"), night.latency_s or (), strict=False):
+        latency.add_metric((night.night, quantile), seconds)
