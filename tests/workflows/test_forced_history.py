@@ -11,12 +11,14 @@ from zsds.core.ids import QuadrantId
 from zsds.core.sphere import separation_arcsec
 from zsds.db.history import histories_of
 from zsds.db.objects import objects_near, packets_of
-from zsds.db.schema import coverage, forced_fluxes
+from zsds.db.schema import coverage, detections, forced_fluxes
 from zsds.forced import measure_forced
 from zsds.io.images import read_image
 from zsds.io.packets import read_packet
 from zsds.io.tables import read_table
+from zsds.pipeline.settings import Settings
 from zsds.runner.forced import forced_histories
+from zsds.runner.packets import run_packets
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +146,31 @@ def test_what_is_kept_is_what_is_measured_and_gone_images_are_left_out(
     for before, after in zip(kept, left, strict=True):
         assert after == [p for p in before if p.facts["pid"] != min(images)]
     assert left != kept
+
+
+def test_public_packets_show_nothing_of_other_programs(done_survey, images, tmp_path):
+    """The first exposure made proprietary: no later public packet tells that it was taken."""
+    archive = done_survey.copied(tmp_path / "archive").open()
+    hidden = min(row["jd"] for row in images.values())
+    with archive.database.write() as connection:
+        for table in (coverage, detections):
+            connection.execute(table.update().where(table.c.jd == hidden).values(program_id=2))
+    last = max(images.values(), key=lambda row: row["jd"])
+    before = [read_packet(path).record for path in packet_files(archive, last)]
+    run_packets(last["unit"], {}, archive, Settings())
+    after = [read_packet(path).record for path in packet_files(archive, last)]
+    for old, new in zip(before, after, strict=True):
+        for name in ("prv_candidates", "fp_hists"):
+            assert [row for row in old[name] or [] if row["jd"] != hidden] == (new[name] or [])
+        assert new["candidate"]["ncovhist"] == old["candidate"]["ncovhist"] - 1
+        assert new["candidate"]["jdstarthist"] > hidden
+    assert any(old != new for old, new in zip(before, after, strict=True))
+
+
+def packet_files(archive, image):
+    """Packets of one quadrant of an exposure."""
+    with archive.database.read() as connection:
+        wanted = sa.select(detections.c.candid).where(detections.c.pid == image["pid"])
+        candids = set(connection.scalars(wanted))
+        rows = packets_of(connection, NIGHT)
+    return [archive.store.root / row["path"] for row in rows if row["candid"] in candids]
