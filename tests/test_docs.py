@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import alert_schema_page
 import pytest
 import settings_page
 import typer
@@ -73,6 +74,12 @@ def test_every_setting_has_a_meaning(group):
 def test_the_page_of_settings_is_up_to_date():
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), (
         "run: python tests/settings_page.py"
+    )
+
+
+def test_page_of_alert_schemas_is_that_of_the_schemas():
+    assert alert_schema_page.PAGE.read_text(encoding="utf-8") == alert_schema_page.page(), (
+        "run: python tests/alert_schema_page.py"
     )
 
 

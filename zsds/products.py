@@ -29,9 +29,11 @@ SCIENCE = {
     "difference_uncertainty": _SCIENCE + "scimrefdiffunc.fits.fz",
     "difference_mask": _SCIENCE + "scimrefdiffmsk.fits.fz",
     "difference_psf": _SCIENCE + "diffimgpsf.fits",
+    "difference_flux_error": _SCIENCE + "scimrefdifffluxerr.fits.fz",
     "score": _SCIENCE + "scorrimg.fits.fz",
     "candidates": _SCIENCE + "candidates.fits",
     "stamps": _SCIENCE + "stamps.parquet",
+    "cutouts": _SCIENCE + "cutouts.parquet",
     "difference_metrics": _SCIENCE + "diffmetrics.json",
 }
 CALIBRATION = {
@@ -55,7 +57,10 @@ REFERENCE = {
     "reference_aperture_catalog": _REFERENCE + "refsexcat.fits",
     "reference_metrics": _REFERENCE + "refmetrics.json",
 }
-PACKET = {"packet": "alerts/{night}/{fraction}/{channel:02d}/{candid}.avro"}
+PACKET = {
+    "packet": "alerts/{night}/{fraction}/{channel:02d}/{candid}.avro",
+    "own_packet": "alerts_zsds/{night}/{fraction}/{channel:02d}/{candid}.avro",
+}
 NIGHT = {
     "packet_tar": "alerts/{prefix}_public_{night}.tar.gz",
     "report": "reports/{prefix}_{night}_report.html",
@@ -118,8 +123,7 @@ def path(product: str, identifier: ProductId, prefix: str = "ztf") -> PurePosixP
         r = identifier
         return reference_path(product, r.field, r.band, r.ccd, r.quadrant, r.version, r.prefix)
     if isinstance(identifier, int):
-        _template(PACKET, product)
-        return alert_path(identifier)
+        return alert_path(identifier, product)
     return PurePosixPath(_template(NIGHT, product).format(night=identifier, prefix=prefix))
 
 
@@ -180,12 +184,14 @@ def reference_path(
     )
 
 
-def alert_path(candid: int) -> PurePosixPath:
-    """Path of a packet; night, time and channel are read from the candid itself."""
+def alert_path(candid: int, product: str = "packet") -> PurePosixPath:
+    """Path of a packet of ZTF's schema or ours; night, time and channel are read from the candid itself."""
     night_number, rest = divmod(candid, 10**15)
     fraction, rest = divmod(rest, 10**10)
     day = night_number + MJD_NIGHT_ZERO - MJD_UNIX_EPOCH
     night = f"{datetime.fromtimestamp(0, UTC) + timedelta(days=day):%Y%m%d}"
     return PurePosixPath(
-        PACKET["packet"].format(night=night, fraction=f"{fraction:05d}", channel=rest // 10**8, candid=candid)
+        _template(PACKET, product).format(
+            night=night, fraction=f"{fraction:05d}", channel=rest // 10**8, candid=candid
+        )
     )

@@ -90,6 +90,7 @@ PARTS = (
             ("cross-match", "zsds.runner.difference:match_neighbours"),
             ("names", "benchmarks.timing.quadrant:run_naming"),
             ("history", "zsds.runner.packets:histories_of"),
+            ("forced history", "zsds.runner.packets:forced_histories"),
         ),
     ),
     Part(
@@ -112,6 +113,7 @@ PARTS = (
             ("write PSF catalog", f"{_STORE}.save_psf_catalog"),
             ("write tables", f"{_STORE}.save_table"),
             ("write metrics", f"{_STORE}.save_json"),
+            ("write flux errors", "zsds.runner.difference:write_flux_error"),
             ("write stamps", "zsds.runner.difference:write_stamps"),
             ("read images back", f"{_STORE}.load_exposure"),
             ("read tables back", f"{_STORE}.load_table"),

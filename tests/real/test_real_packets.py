@@ -7,6 +7,8 @@ import fastavro
 import pytest
 from astropy.io import fits
 
+from zsds.alerts.forced import ForcedPoint, fp_hist
+
 STAMPS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 
 
@@ -77,3 +79,29 @@ def test_nulls_stand_only_where_the_survey_has_them_or_nothing_is_known_yet(pack
     nulls = {name for name, value in ours["candidate"].items() if value is None}
     assert None not in theirs["candidate"].values()
     assert nulls <= {"rb", "drb", "tooflag"}
+
+
+def test_forced_rows_are_written_as_the_survey_does(shared_data):
+    """The same fields, order and types, and the same number where a flux or a source is missing."""
+    facts = {
+        "field": 1, "rcid": 2, "fid": 1, "pid": 3, "rfid": 4, "magzpsci": 26.0, "magzpsciunc": 0.01,
+        "magzpscirms": 0.03, "clrcoeff": 0.1, "clrcounc": 0.01, "exptime": 30.0, "diffmaglim": 20.5,
+        "programid": 1, "jd": 2460000.5,
+        "image": {
+            "gain": 6.0, "sciinpseeing": 2.0, "scibckgnd": 100.0, "scisigpix": 5.0, "adpctdif1": 0.08,
+            "adpctdif2": 0.08,
+        },
+    }  # fmt: skip
+    ours = fp_hist(ForcedPoint(None, None, 0.9, 55, None, facts))
+    kept = fp_hist(ForcedPoint(60.0, 12.0, 0.0, 0, None, facts))
+    rows = [
+        row
+        for path in sorted((shared_data / "ztf_alerts" / "v401_native_fp_hists").glob("*.avro"))
+        for row in read(path)[1]["fp_hists"]
+    ]
+    theirs = next(row for row in rows if row["procstatus"] == "55" and row["distnr"] < -999)
+    assert list(ours) == list(theirs)
+    assert [type(value) for value in ours.values()] == [type(value) for value in theirs.values()]
+    assert {k for k, v in ours.items() if v == -99999} == {k for k, v in theirs.items() if v == -99999}
+    assert (kept["forcediffimflux"], kept["forcediffimfluxunc"], kept["procstatus"]) == (10.0, 2.0, "0")
+    assert {row["procstatus"] for row in rows} <= {"0", "55", "56", "61"}

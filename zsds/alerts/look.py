@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from zsds.alerts.cutouts import open_cutout
 from zsds.alerts.stamps import STAMP_SIZE, open_stamp
 from zsds.core.ids import JD_MINUS_MJD
 from zsds.core.packet import AlertPacket, AlertPoint
@@ -56,7 +57,7 @@ def describe_packet(packet: AlertPacket) -> dict[str, Any]:
     }
     for name, _ in SUMMARY:
         found[name] = packet.value(name)
-    found["mjd"] = packet.record["candidate"]["jd"] - JD_MINUS_MJD
+    found["mjd"] = packet.value("jd") - JD_MINUS_MJD
     found["n_history"] = len(packet.history)
     return found
 
@@ -95,7 +96,7 @@ def draw_packet(packet: AlertPacket) -> Figure:
     figure = Figure(figsize=(9, 6.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 3, height_ratios=(1.15, 1))
-    stamps = {name: _pixels(packet.stamp(name)) for name in STAMP_TITLES}
+    stamps = _stamps(packet)
     noise = _noise(stamps)
     for column, (name, title) in enumerate(STAMP_TITLES.items()):
         axes = figure.add_subplot(grid[0, column])
@@ -104,6 +105,20 @@ def draw_packet(packet: AlertPacket) -> Figure:
     _draw_light_curve(figure.add_subplot(grid[1, :]), packet.light_curve())
     figure.suptitle(_heading(packet), fontsize=10)
     return figure
+
+
+def _stamps(packet: AlertPacket) -> dict[str, NDArray[np.float32] | None]:
+    """The three images; the difference positive at the candidate for both signs, as ZTF has it."""
+    cutout = packet.record.get("cutout")
+    if not cutout:
+        return {name: _pixels(packet.stamp(name)) for name in STAMP_TITLES}
+    planes = open_cutout(cutout)
+    sign = np.float32(1 if packet.value("isdiffpos") == "t" else -1)
+    return {
+        "Science": planes["SCIENCE"],
+        "Template": planes["REFERENCE"],
+        "Difference": sign * planes["DIFFERENCE"],
+    }
 
 
 def _pixels(stamp: bytes | None) -> NDArray[np.float32] | None:

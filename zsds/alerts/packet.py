@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from zsds.alerts.forced import ForcedPoint, fp_hist
 from zsds.alerts.stamps import cut_stamp
 from zsds.core.alert_schema import ZTF_VERSION, record_fields
 from zsds.core.exposure import Exposure
@@ -226,6 +227,7 @@ def build_packet(
     past: Past | None = None,
     stamps: Stamps | None = None,
     publisher: str = PUBLISHER,
+    forced: Iterable[ForcedPoint] | None = None,
 ) -> AlertPacket:
     """Alert packet of schema ``ztf/4_02``.
 
@@ -244,11 +246,12 @@ def build_packet(
         those of the history given.
     stamps : Stamps, optional
     publisher : str
+    forced : iterable of ForcedPoint, optional
+        By time; those of the last 30 days before this exposure become ``fp_hists``, null without any.
 
     Returns
     -------
     AlertPacket
-        ``fp_hists`` is null: forced photometry of the history is not made yet.
 
     Raises
     ------
@@ -270,7 +273,7 @@ def build_packet(
         "candid": int(candidate["candid"]),
         "candidate": _project({**_defaults(), **candidate, **counts}, "candidate"),
         "prv_candidates": [_project(row, "prv_candidate") for row in rows] or None,
-        "fp_hists": None,
+        "fp_hists": _forced(forced or (), candidate["jd"]) or None,
         **_cutouts(stamps, candidate),
     }
     return AlertPacket(record, ZTF_VERSION)
@@ -284,6 +287,13 @@ def _defaults() -> dict[str, Any]:
 def _recent(history: Iterable[Mapping[str, Any]], jd: float) -> list[Mapping[str, Any]]:
     rows = [_shown(row) for row in history if jd - HISTORY_DAYS <= row["jd"] < jd]
     return sorted(rows, key=lambda row: (row["jd"], row.get("candid") or 0))
+
+
+def _forced(points: Iterable[ForcedPoint], jd: float) -> list[dict[str, Any]]:
+    """Rows of ``fp_hists``; as in ZTF's packets this exposure is not among them."""
+    return [
+        _project(fp_hist(point), "fp_hist") for point in points if jd - HISTORY_DAYS <= point.facts["jd"] < jd
+    ]
 
 
 def _shown(row: Mapping[str, Any]) -> Mapping[str, Any]:

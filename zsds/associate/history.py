@@ -30,6 +30,9 @@ class History:
         Times the position was observed ever, in any field, the present one included (``ncovhist``).
     first_jd, last_jd : float
         Of the detections counted; NaN without any.
+    images : list of mapping
+        Rows of the coverage of the last days, the present exposure included, in order of time: where a flux
+        can be forced.
     """
 
     previous: list[Mapping[str, Any]] = field(default_factory=list)
@@ -37,6 +40,7 @@ class History:
     n_covered: int = 0
     first_jd: float = float("nan")
     last_jd: float = float("nan")
+    images: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,9 @@ def _history(
     ]
     recent = [row for row in detections if since_jd <= row["jd"] < epoch.jd and row["snr"] >= min_snr]
     detected = {row["pid"] for row in recent}
+    images = [row for row in coverage if since_jd <= row["jd"]]
     missed = [
-        {**row, "candid": None}
-        for row in coverage
-        if since_jd <= row["jd"] < epoch.jd and row["pid"] not in detected
+        {**row, "candid": None} for row in images if row["jd"] < epoch.jd and row["pid"] not in detected
     ]
     return History(
         previous=sorted([*recent, *missed], key=lambda row: (row["jd"], row["pid"], row["candid"] or 0)),
@@ -129,4 +132,5 @@ def _history(
         n_covered=len(coverage),
         first_jd=min(counted, default=float("nan")),
         last_jd=max(counted, default=float("nan")),
+        images=sorted(images, key=lambda row: (row["jd"], row["pid"])),
     )

@@ -48,6 +48,7 @@ from zsds.photometry import freed_of_place
 
 MAX_TRAIL_HALF = 60  # pixels; longer trails are for the detector of streaks
 WIDTH_CELL = 64  # pixels over which the width of the PSF does not change
+LIMIT_SIGMA = 5.0
 HOST_RING = (4.0, 8.0)  # pixels around a candidate that tell what it sits on in the science image
 
 
@@ -186,6 +187,7 @@ def _brightness(field: Field, patch: Patch, fit: PointFit, row: int, col: int) -
         "flux": psf_flux,
         "flux_err": psf_err,
         "snr": fit.flux / psf_err,
+        "limit_flux": LIMIT_SIGMA * empty,
         "chipsf": fit.chi,
         "ap_flux": aperture.flux,
         "ap_flux_err": aperture.flux_err,

@@ -11,6 +11,22 @@ from zsds.core.ids import parse_night
 
 group = typer.Typer(help="Look at alert packets, ours or ZTF's own.", no_args_is_help=True)
 app.add_typer(group, name="alerts")
+ZTF_SCHEMA = "ztf/4_02"
+PRODUCTS = {ZTF_SCHEMA: "packet", "zsds/1_0": "own_packet"}
+
+
+def _known_schema(name: str) -> str:
+    if name not in PRODUCTS:
+        raise typer.BadParameter(f"known are {', '.join(PRODUCTS)}")
+    return name
+
+
+Schema = Annotated[
+    str,
+    typer.Option(
+        parser=_known_schema, metavar="SCHEMA", help="Packets of the archive: ztf/4_02 or zsds/1_0."
+    ),
+]
 MOST_DIGITS = 19  # of a candid
 COLUMNS = (
     "candid",
@@ -37,6 +53,7 @@ def list_(
         str | None,
         typer.Option(metavar="NIGHT", parser=parse_night, help="Only this night of the archive, YYYYMMDD."),
     ] = None,
+    schema: Schema = ZTF_SCHEMA,
     as_json: AsJson = False,
 ) -> None:
     """One line for each packet.
@@ -47,7 +64,7 @@ def list_(
     from zsds.io.packets import read_packets  # noqa: PLC0415
     from zsds.runner.status import require_night  # noqa: PLC0415
 
-    paths = packets or _paths(archive, night)
+    paths = packets or _paths(archive, night, schema)
     if night and not paths:
         require_night(_opened(archive), night)
     rows = [describe_packet(p) for path in paths for p in read_packets(path)]
@@ -60,6 +77,7 @@ def list_(
 def show_(
     packet: Annotated[str, typer.Argument(help="A packet's file, or a candid of the archive.")],
     archive: MaybeArchive = None,
+    schema: Schema = ZTF_SCHEMA,
     out: Annotated[
         Path | None, typer.Option(help="PNG of stamps and light curve; default: CANDID.png here.")
     ] = None,
@@ -75,7 +93,7 @@ def show_(
 
     path = Path(packet)
     if packet.isdigit() and not path.exists():
-        path = _packet(archive, packet)
+        path = _packet(archive, packet, schema)
     found = read_packet(path)
     record = {key: value for key, value in found.record.items() if not key.startswith("cutout")}
     if as_json:
@@ -83,7 +101,8 @@ def show_(
     else:
         for name, value in {"objectId": record["objectId"], **record["candidate"]}.items():
             typer.echo(f"{name:<16} {value}")
-        typer.echo(f"{'history':<16} {len(record.get('prv_candidates') or [])} earlier epochs")
+        typer.echo(f"{'history':<16} {len(found.history)} earlier epochs")
+        typer.echo(f"{'forced':<16} {len(record.get('fp_hists') or record.get('forced') or [])} fluxes")
     target = out or Path(f"{found.candid}.png")
     with written_whole(target) as temporary:
         draw_packet(found).savefig(temporary, format="png", metadata={"Software": None})
@@ -108,14 +127,14 @@ def tar(
     typer.echo(f"{made.path}: {made.n_packets} public packets, {made.n_withheld} proprietary ones left out")
 
 
-def _packet(archive: Path | None, candid: str) -> Path:
+def _packet(archive: Path | None, candid: str, schema: str) -> Path:
     """The packet of a candid of the archive."""
     from zsds.core.errors import BadInput  # noqa: PLC0415
 
     store = _opened(archive).store
-    path = store.path("packet", int(candid)) if len(candid) <= MOST_DIGITS else store.root
+    path = store.path(PRODUCTS[schema], int(candid)) if len(candid) <= MOST_DIGITS else store.root
     if not path.is_file():
-        raise BadInput(candid, "no packet of this candid in the archive", "see: zsds alerts list")
+        raise BadInput(candid, f"no {schema} packet of this candid in the archive", "see: zsds alerts list")
     return path
 
 
@@ -125,12 +144,13 @@ def _opened(archive: Path | None) -> Any:
     return open_archive(require_archive(archive))
 
 
-def _paths(archive: Path | None, night: str | None) -> list[Path]:
+def _paths(archive: Path | None, night: str | None, schema: str = ZTF_SCHEMA) -> list[Path]:
     """Packet files of the archive, in order of candid."""
+    from zsds.products import PACKET  # noqa: PLC0415
     from zsds.runner.status import require_night  # noqa: PLC0415
 
     opened = _opened(archive)
     if night:
         require_night(opened, night)
-    folder = opened.store.root / "alerts" / (night or "")
+    folder = opened.store.root / PACKET[PRODUCTS[schema]].partition("/")[0] / (night or "")
     return sorted(folder.rglob("*.avro"), key=lambda path: (len(path.name), path.name))

@@ -11,8 +11,12 @@ from zsds.core.errors import BadInput
 from zsds.resources import resource
 
 ZTF_VERSION = "4.02"
-SCHEMA_FOLDERS = {ZTF_VERSION: "4_02"}
-RECORDS = ("cutout", "fp_hist", "prv_candidate", "candidate", "alert")  # each after those it names
+OWN_VERSION = "zsds/1_0"
+SCHEMA_FOLDERS = {ZTF_VERSION: "4_02", OWN_VERSION: "zsds_1_0"}
+RECORDS = {  # files of each version, each after those it names
+    ZTF_VERSION: ("cutout", "fp_hist", "prv_candidate", "candidate", "alert"),
+    OWN_VERSION: ("alert",),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,10 @@ def alert_schema(version: str = ZTF_VERSION) -> dict[str, Any]:
     if version not in SCHEMA_FOLDERS:
         known = ", ".join(SCHEMA_FOLDERS)
         raise BadInput("alert schema", f"version {version} is not known", f"known are {known}")
-    paths = [str(resource("schemas", "alert", SCHEMA_FOLDERS[version], f"{name}.avsc")) for name in RECORDS]
+    paths = [
+        str(resource("schemas", "alert", SCHEMA_FOLDERS[version], f"{name}.avsc"))
+        for name in RECORDS[version]
+    ]
     return cast("dict[str, Any]", fastavro.schema.load_schema_ordered(paths))
 
 

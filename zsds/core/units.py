@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10.0)
+NJY_ZERO_POINT = 31.4  # AB magnitude of one nJy
 
 
 def magnitude(flux: ArrayLike, zero_point: float) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from zsds.db.schema import detections as detection_table
 from zsds.db.sky import CELL_ORDER, footprint_cells, footprint_contains, healpix_index, rows_near
 
 _LIGHT = ("candid", "pid", "jd", "ra", "dec", "field", "channel", "snr")
+_LIGHT_COVERAGE = ("id", "pid", "jd", "corners")  # old exposures are only counted
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def histories_of(
     if len(ra) == 0:
         return []
     detections = _detections_near(connection, ra, dec, epoch, days, radius_arcsec, program_ids)
-    covers = _coverage_of(connection, ra, dec, epoch, program_ids)
+    covers = _coverage_of(connection, ra, dec, epoch, days, program_ids)
     covered = np.zeros((0, len(ra)), bool)
     if covers:
         covered = footprint_contains([row["corners"] for row in covers], ra, dec)
@@ -165,13 +166,24 @@ def _detections_near(
 
 
 def _coverage_of(
-    connection: Connection, ra: np.ndarray, dec: np.ndarray, epoch: Epoch, program_ids: Collection[int] | None
+    connection: Connection,
+    ra: np.ndarray,
+    dec: np.ndarray,
+    epoch: Epoch,
+    days: float,
+    program_ids: Collection[int] | None,
 ) -> list[dict[str, Any]]:
+    """Exposures near until the epoch, by time: light ones, then those of the last days with everything."""
     cells = np.unique(healpix_index(ra, dec, CELL_ORDER)).tolist()
-    here = sa.and_(coverage_cells.c.cell.in_(cells), coverage_cells.c.jd <= epoch.jd)
-    query = sa.select(coverage_table).where(
-        coverage_table.c.id.in_(sa.select(coverage_cells.c.coverage_id).where(here))
-    )
-    if program_ids is not None:
-        query = query.where(coverage_table.c.program_id.in_(list(program_ids)))
-    return [dict(row) for row in connection.execute(query.order_by(coverage_table.c.id)).mappings()]
+    of_cell, since = coverage_cells.c, epoch.jd - days
+    shown = [] if program_ids is None else [coverage_table.c.program_id.in_(list(program_ids))]
+    light = [coverage_table.c[name] for name in _LIGHT_COVERAGE]
+    found: list[dict[str, Any]] = []
+    for columns, when in (
+        (light, of_cell.jd < since),
+        ([coverage_table], sa.and_(of_cell.jd >= since, of_cell.jd <= epoch.jd)),
+    ):
+        here = sa.select(of_cell.coverage_id).where(of_cell.cell.in_(cells), when)
+        query = sa.select(*columns).where(coverage_table.c.id.in_(here), *shown)
+        found += [dict(row) for row in connection.execute(query.order_by(coverage_table.c.id)).mappings()]
+    return found

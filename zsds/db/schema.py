@@ -16,8 +16,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0001"  # of the newest migration
-REVISIONS = ("0001",)
+REVISION = "0002"  # of the newest migration
+REVISIONS = ("0001", "0002")
 
 metadata = MetaData(
     naming_convention={
@@ -182,4 +182,19 @@ packets = Table(
     Column("path", Text, nullable=False),
     Column("published", Boolean, nullable=False),
     Index(None, "night", "program_id", "published"),
+)
+
+forced_fluxes = Table(
+    "forced_fluxes",
+    metadata,
+    Column("object_id", String(16), ForeignKey("objects.id"), primary_key=True),
+    Column("jd", Real, primary_key=True),
+    Column("pid", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", String(16), nullable=False),  # of the difference image that was measured
+    Column("flux", Real),
+    Column("flux_err", Real),
+    Column("bad_fraction", Real, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("nearest", JSON),
+    sqlite_with_rowid=False,
 )

@@ -84,23 +84,60 @@ def _measure(
     exposure, col, row = difference.exposure, round(x), round(y)
     stamp = psf.at(x, y, x - col, y - row).astype(np.float64)
     cut, inner = _overlap(exposure.shape, stamp.shape[0] // 2, col, row)
-    part = stamp[inner]
-    good = usable[cut]
+    good, err = usable[cut], float(difference.flux_err[row, col])
+    found = fit_flux(exposure.data[cut], good, stamp[inner], stamp, err, difference.own_noise, settings)
+    found["flags"] = np.bitwise_or.reduce(exposure.mask[cut], axis=None)
+    if found["status"] == TOO_MANY_BAD:
+        return found
+    pixels, model = exposure.data[cut][good].astype(np.float64), stamp[inner][good]
+    squares = (pixels - found["flux"] * model) ** 2 / exposure.variance[cut][good]
+    found |= {
+        "snr": found["flux"] / found["flux_err"],
+        "chi2": float(squares.sum()) / max(pixels.size - 1, 1),
+    }
+    return {**found, **_aperture(difference, psf, usable, x, y)}
+
+
+def fit_flux(
+    pixels: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    part: NDArray[np.float64],
+    stamp: NDArray[np.float64],
+    err: float,
+    own_noise: float,
+    settings: ForcedSettings,
+) -> dict[str, float]:
+    """Flux of a PSF at a place by a matched filter; see `measure_forced`.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32 [m, n]
+        Difference under the part of the PSF's stamp that lies on the image.
+    good : ndarray of bool [m, n]
+        Pixels that can be used.
+    part : ndarray of float64 [m, n]
+        That part of the stamp.
+    stamp : ndarray of float64 [k, k]
+        All of it.
+    err : float
+        Error at the place without a source; not a positive number where it cannot be measured.
+    own_noise : float
+        See `zsds.core.difference.Difference`.
+    settings : ForcedSettings
+
+    Returns
+    -------
+    dict
+        ``bad_fraction`` and ``status``; ``flux`` and ``flux_err`` unless there are too many bad pixels.
+    """
     power, whole = float((part[good] ** 2).sum()), float((stamp**2).sum())
     bad_fraction = 1 - power / whole
-    found = {"bad_fraction": bad_fraction, "flags": np.bitwise_or.reduce(exposure.mask[cut], axis=None)}
-    err = float(difference.flux_err[row, col])
     if bad_fraction > settings.max_bad or not err > 0:
-        return {**found, "status": TOO_MANY_BAD}
-    pixels, model = exposure.data[cut][good].astype(np.float64), part[good]
-    flux = float((model * pixels).sum()) / power
-    err = source_error(err, difference.own_noise, flux, stamp) * np.sqrt(whole / power)
-    chi2 = float(((pixels - flux * model) ** 2 / exposure.variance[cut][good]).sum()) / max(
-        pixels.size - 1, 1
-    )
+        return {"bad_fraction": bad_fraction, "status": TOO_MANY_BAD}
+    flux = float((part[good] * pixels[good]).sum()) / power
+    flux_err = source_error(err, own_noise, flux, stamp) * np.sqrt(whole / power)
     status = SOME_BAD if bad_fraction > 1e-3 else CLEAN
-    found |= {"flux": flux, "flux_err": err, "snr": flux / err, "chi2": chi2, "status": status}
-    return {**found, **_aperture(difference, psf, usable, x, y)}
+    return {"bad_fraction": bad_fraction, "status": status, "flux": flux, "flux_err": float(flux_err)}
 
 
 def _aperture(

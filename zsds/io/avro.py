@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from fastavro import parse_schema, schemaless_writer
 
-from zsds.core.alert_schema import alert_schema, record_fields
+from zsds.core.alert_schema import OWN_VERSION, alert_schema, record_fields
 
 Row: TypeAlias = Mapping[str, Any]
 NULL, VALUE = 0, 1  # branches of a union
@@ -41,6 +41,9 @@ def encode_record(record: Row, version: str) -> bytes:
     """
     body = BytesIO()
     try:
+        if version == OWN_VERSION:
+            schemaless_writer(body, alert_schema(version), record, strict=True)
+            return body.getvalue()
         schemaless_writer(body, _part(_HEAD, version), record)
         _write_row(body, record["candidate"], "candidate", version)
         for name, kind in ARRAYS.items():

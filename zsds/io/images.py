@@ -66,7 +66,9 @@ class ImageSet:
         )
 
 
-def write_exposure(path: Path | ImageSet, exposure: Exposure, cards: Cards | None = None) -> ImageSet:
+def write_exposure(
+    path: Path | ImageSet, exposure: Exposure, cards: Cards | None = None, columns: int | None = None
+) -> ImageSet:
     """Write an exposure; the image file itself comes last, so where it stands its sisters do.
 
     Parameters
@@ -78,6 +80,8 @@ def write_exposure(path: Path | ImageSet, exposure: Exposure, cards: Cards | Non
         back infinite.
     cards : mapping, optional
         More header cards (``SEEING``, ``MAGLIM``, ``APCOR1``, …), value or (value, comment).
+    columns : int, optional
+        Of the tiles of the image: few, where small windows will be read; whole rows by default.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def write_exposure(path: Path | ImageSet, exposure: Exposure, cards: Cards | Non
     write_fits(files.uncertainty, image_hdus(sigma, header, noise / UNCERTAINTY_STEPS))
     if exposure.psf is not None:
         write_psf(files.psf, exposure.psf, exposure.shape, header)
-    write_fits(files.image, image_hdus(exposure.data * to_dn, header, noise / IMAGE_STEPS))
+    write_fits(files.image, image_hdus(exposure.data * to_dn, header, noise / IMAGE_STEPS, columns))
     return files
 
 
@@ -191,6 +195,7 @@ def write_plane(
     step: float,
     cards: Cards | None = None,
     exposure: Exposure | None = None,
+    columns: int | None = None,
 ) -> None:
     """Write one float plane (a score image) quantised to ``step``; 0 keeps every bit.
 
@@ -199,7 +204,7 @@ def write_plane(
     header = fits.Header() if exposure is None else exposure_cards(exposure)
     header.remove("BUNIT", ignore_missing=True)
     set_cards(header, cards or {})
-    write_fits(path, image_hdus(plane, header, step))
+    write_fits(path, image_hdus(plane, header, step, columns))
 
 
 def read_image(path: Path, rows: slice = ALL_ROWS) -> tuple[NDArray[np.float32], fits.Header]:
@@ -236,9 +241,11 @@ def read_mask(path: Path, rows: slice = ALL_ROWS) -> NDArray[np.uint32]:
     return mask
 
 
-def image_hdus(plane: NDArray[np.float32], header: fits.Header, step: float) -> fits.HDUList:
+def image_hdus(
+    plane: NDArray[np.float32], header: fits.Header, step: float, columns: int | None = None
+) -> fits.HDUList:
     """A float plane as a tile-compressed image in HDU 1, quantised to ``step`` (0: lossless)."""
-    return fits.HDUList([fits.PrimaryHDU(), compressed(plane, header, step)])
+    return fits.HDUList([fits.PrimaryHDU(), compressed(plane, header, step, columns)])
 
 
 def mask_hdus(mask: NDArray[np.uint32], header: fits.Header) -> fits.HDUList:

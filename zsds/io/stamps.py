@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,27 @@ def write_stamps(path: Path, stamps: Mapping[int, Stamps]) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="none")
 
 
+CUTOUT_SCHEMA = pa.schema([("candid", pa.int64()), ("cutout", pa.binary())])
+
+
+def write_cutouts(path: Path, cutouts: Mapping[int, bytes]) -> None:
+    """Write the cutouts of our own schema by candid; they are compressed already."""
+    rows = [{"candid": candid, "cutout": cutout} for candid, cutout in sorted(cutouts.items())]
+    with written_whole(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=CUTOUT_SCHEMA), temporary, compression="none")
+
+
+def read_cutouts(path: Path) -> dict[int, bytes]:
+    """Inverse of `write_cutouts`.
+
+    Raises
+    ------
+    BadInput
+        If the file is missing or damaged.
+    """
+    return {row["candid"]: row["cutout"] for row in _rows(path)}
+
+
 def read_stamps(path: Path) -> dict[int, Stamps]:
     """Inverse of `write_stamps`.
 
@@ -33,10 +55,14 @@ def read_stamps(path: Path) -> dict[int, Stamps]:
     BadInput
         If the file is missing or damaged.
     """
+    return {row["candid"]: Stamps(row["science"], row["template"], row["difference"]) for row in _rows(path)}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
     try:
-        rows = pq.ParquetFile(path).read().to_pylist()
+        rows: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
     except FileNotFoundError as error:
         raise BadInput(str(path), "no such file", "make the difference again") from error
     except pa.ArrowInvalid as error:
         raise BadInput(str(path), "is damaged", "make the difference again") from error
-    return {row["candid"]: Stamps(row["science"], row["template"], row["difference"]) for row in rows}
+    return rows

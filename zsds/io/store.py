@@ -33,6 +33,7 @@ from zsds.io.images import (
 )
 from zsds.io.star_catalogs import write_psf_catalog
 from zsds.io.tables import read_table, write_table
+from zsds.io.tile_windows import SMALL_COLUMNS
 
 LAYOUT = 1
 SCORE_STEP = 1 / 32  # a score has noise 1: its variance grows by 0.008 %
@@ -71,7 +72,8 @@ class Products:
         self, product: str, identifier: products.ProductId, exposure: Exposure, cards: Cards | None = None
     ) -> Path:
         """Write an exposure with its sisters; returns the image file."""
-        return write_exposure(self.image_set(product, identifier), exposure, cards).image
+        columns = SMALL_COLUMNS if product == "difference" else None
+        return write_exposure(self.image_set(product, identifier), exposure, cards, columns).image
 
     def load_exposure(self, product: str, identifier: products.ProductId) -> Exposure:
         """Read an exposure with its sisters."""

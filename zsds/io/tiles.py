@@ -1,8 +1,11 @@
-"""Images in tiles of whole rows, Rice-coded: read and written by kernels of our own; all others by astropy.
+"""Images in Rice-coded tiles: written by kernels of our own and, where tiles are whole rows, read by them.
+
+Astropy reads all others; windows of small tiles are read by `zsds.io.tile_windows`.
 
 What is written is, bit for bit, what CFITSIO and astropy write, so every reader of FITS opens it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -183,17 +186,20 @@ def randoms() -> NDArray[np.float32]:
     return numbers
 
 
-def compressed(plane: NDArray[Any], header: fits.Header, step: float) -> fits.BinTableHDU:
+def compressed(
+    plane: NDArray[Any], header: fits.Header, step: float, columns: int | None = None
+) -> fits.BinTableHDU:
     """A tile-compressed image of float32, int16 or int32 for writing.
 
     Floats are quantised to ``step`` (0: lossless), and what is not finite comes back as NaN; integers are
-    lossless.
+    lossless. Tiles of floats that are quantised have ``columns``, all others whole rows.
     """
     rows = min(TILE_ROWS, plane.shape[0])
     is_float = plane.dtype.kind == "f"
     if is_float and not step > 0:
-        return _by_astropy(plane, header, 0, rows)
-    return _quantised(plane, header, step, rows) if is_float else _coded(plane, header, rows)
+        return _by_astropy(plane, header, 0, (rows, plane.shape[1]))
+    tile = rows, min(columns or plane.shape[1], plane.shape[1])
+    return _quantised(plane, header, step, tile) if is_float else _coded(plane, header, rows)
 
 
 def _coded(plane: NDArray[Any], header: fits.Header, rows: int) -> fits.BinTableHDU:
@@ -201,20 +207,27 @@ def _coded(plane: NDArray[Any], header: fits.Header, rows: int) -> fits.BinTable
     sizes, words = np.empty(n, np.int64), _space(plane.size, n, wide)
     encode_tiles(np.ascontiguousarray(plane).reshape(-1), rows * plane.shape[1], BLOCK, wide, words, sizes)
     table = np.zeros(n, [("COMPRESSED_DATA", ">i4", 2)])
-    return _table_hdu(plane, header, rows, table, words, sizes, {})
+    return _table_hdu(plane, header, (rows, plane.shape[1]), table, _heap(words, sizes), sizes, {})
 
 
-def _quantised(plane: NDArray[np.float32], header: fits.Header, step: float, rows: int) -> fits.BinTableHDU:
-    n, step32 = -(-plane.shape[0] // rows), float(np.float32(step))
+def _quantised(
+    plane: NDArray[np.float32], header: fits.Header, step: float, tile: tuple[int, int]
+) -> fits.BinTableHDU:
+    n, step32 = -(-plane.shape[0] // tile[0]) * -(-plane.shape[1] // tile[1]), float(np.float32(step))
     plane = np.ascontiguousarray(plane, np.float32)
-    seed = int(np.sum(plane[:rows].view(np.uint8), dtype=np.uint64) % N_RANDOMS) + 1
-    sizes, zeros, words = np.empty(n, np.int64), np.empty(n), _space(plane.size, n, wide=True)
-    length = rows * plane.shape[1]
-    blanks = encode_dithered(
-        plane.reshape(-1), length, BLOCK, step32, BLANK, seed, randoms(), words, sizes, zeros
-    )
-    if blanks < 0:  # too many steps
-        return _by_astropy(plane, header, step, rows)
+    seed = int(np.sum(plane[: tile[0]].view(np.uint8), dtype=np.uint64) % N_RANDOMS) + 1
+    sizes, zeros, heap, at, blanks = np.empty(n, np.int64), np.empty(n), [], 0, 0
+    for strip, length in _strips(plane, tile):
+        stop = at + -(-strip.size // length)
+        words = _space(strip.size, stop - at, wide=True)
+        levels = zeros[at:stop]
+        found = encode_dithered(
+            strip, length, BLOCK, step32, BLANK, seed + at, randoms(), words, sizes[at:stop], levels
+        )
+        if found < 0:  # too many steps
+            return _by_astropy(plane, header, step, tile)
+        heap.append(_heap(words, sizes[at:stop]))
+        at, blanks = stop, blanks + found
     table = np.zeros(
         n,
         [
@@ -233,16 +246,33 @@ def _quantised(plane: NDArray[np.float32], header: fits.Header, step: float, row
     }
     if blanks:
         cards["ZBLANK"] = (BLANK, "stands for NaN")
-    return _table_hdu(plane, header, rows, table, words, sizes, cards)
+    return _table_hdu(plane, header, tile, table, np.concatenate(heap), sizes, cards)
 
 
-def _by_astropy(plane: NDArray[Any], header: fits.Header, step: float, rows: int) -> fits.BinTableHDU:
+def _strips(plane: NDArray[np.float32], tile: tuple[int, int]) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Pixels of tiles of one size that follow each other in the order of tiles, and the pixels of a tile."""
+    (rows, columns), (ny, nx) = tile, plane.shape
+    if columns == nx:
+        yield plane.reshape(-1), rows * nx
+        return
+    whole = nx // columns * columns
+    for start in range(0, ny, rows):
+        part = plane[start : start + rows]
+        squares = part[:, :whole].reshape(len(part), -1, columns).swapaxes(0, 1)
+        yield np.ascontiguousarray(squares).reshape(-1), len(part) * columns
+        if whole < nx:
+            yield np.ascontiguousarray(part[:, whole:]).reshape(-1), len(part) * (nx - whole)
+
+
+def _by_astropy(
+    plane: NDArray[Any], header: fits.Header, step: float, tile: tuple[int, int]
+) -> fits.BinTableHDU:
     """What is left to astropy: lossless floats, and those of too many steps for 32 bits."""
     image = fits.CompImageHDU(
         np.where(np.isfinite(plane), plane, plane.dtype.type(np.nan)),
         header,
         compression_type="RICE_1" if step > 0 else "GZIP_2",
-        tile_shape=(rows, plane.shape[1]),
+        tile_shape=tile,
         quantize_level=-float(step),
         quantize_method=1,
         dither_seed=-1,
@@ -257,19 +287,24 @@ def _space(n_pixels: int, n_tiles: int, wide: bool) -> NDArray[np.uint32]:
     return np.empty(n_pixels * (4 if wide else 2) * 9 // 32 + 4 * n_tiles + 64, np.uint32)
 
 
+def _heap(words: NDArray[np.uint32], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The bytes of tiles that lie one after the other in words."""
+    n_bytes = int(sizes.sum())
+    return words[: -(-n_bytes // 4)].byteswap().view(np.uint8)[:n_bytes]
+
+
 def _table_hdu(
     plane: NDArray[Any],
     header: fits.Header,
-    rows: int,
+    tile: tuple[int, int],
     table: NDArray[Any],
-    words: NDArray[np.uint32],
+    heap: NDArray[np.uint8],
     sizes: NDArray[np.int64],
     cards: dict[str, Any],
 ) -> fits.BinTableHDU:
     """The table that stands for a compressed image; ``table`` has its scales, if there are any."""
     ends = np.cumsum(sizes)
     table["COMPRESSED_DATA"] = np.stack([sizes, ends - sizes], axis=1)
-    heap = words[: -(-int(ends[-1]) // 4)].byteswap().view(np.uint8)[: ends[-1]]
     content = table.tobytes() + heap.tobytes()
     forms = [f"1PB({sizes.max()})", "1PB(0)", "1D", "1D"]
     whole = fits.Header(
@@ -286,14 +321,14 @@ def _table_hdu(
     )
     for i, (name, form) in enumerate(zip(table.dtype.names or (), forms, strict=False), start=1):
         whole[f"TTYPE{i}"], whole[f"TFORM{i}"] = name, form
-    whole.update(_image_cards(plane, rows) | cards)
+    whole.update(_image_cards(plane, tile) | cards)
     text = "".join(part.tostring(endcard=False, padding=False) for part in (whole, header)) + f"{'END':80}"
     text += " " * (-len(text) % _FITS_BLOCK)
     content += bytes(-len(content) % _FITS_BLOCK)
     return fits.BinTableHDU.fromstring(text.encode("ascii") + content)
 
 
-def _image_cards(plane: NDArray[Any], rows: int) -> dict[str, Any]:
+def _image_cards(plane: NDArray[Any], tile: tuple[int, int]) -> dict[str, Any]:
     """What the table's header says of the image and its tiles."""
     size = plane.dtype.itemsize
     return {
@@ -305,8 +340,8 @@ def _image_cards(plane: NDArray[Any], rows: int) -> dict[str, Any]:
         "ZNAXIS2": plane.shape[0],
         "ZPCOUNT": (0, "number of parameters"),
         "ZGCOUNT": (1, "number of groups"),
-        "ZTILE1": (plane.shape[1], "size of tiles to be compressed"),
-        "ZTILE2": (rows, "size of tiles to be compressed"),
+        "ZTILE1": (tile[1], "size of tiles to be compressed"),
+        "ZTILE2": (tile[0], "size of tiles to be compressed"),
         "ZCMPTYPE": ("RICE_1", "compression algorithm"),
         "ZNAME1": ("BLOCKSIZE", "compression block size"),
         "ZVAL1": (BLOCK, "pixels per block"),

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from zsds import alerts, astrometry, candidates, subtract
+from zsds import alerts, astrometry, candidates, forced, subtract
 from zsds.candidates import CandidateSettings
 from zsds.core.difference import SCORE_EDGES, Difference
 from zsds.core.exposure import Exposure
@@ -23,10 +23,11 @@ SAMPLE = 3  # every so many rows and columns suffice for a median
 
 @dataclass(frozen=True)
 class DifferenceSettings:
-    """Settings of the subtraction and of the candidates."""
+    """Settings of the subtraction, of the candidates, and of which packets they become."""
 
     subtract: SubtractSettings = field(default_factory=SubtractSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    own_packets: bool = False  # packets of our own schema zsds/1_0, beside those of ZTF's
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def make_difference(
     difference = subtract.subtract(science, template, settings.subtract, stars, reference_id)
     found = candidates.find_candidates(difference, science, settings.candidates, template, stars)
     scaled = scaled_template(template, difference.flux_scale)
+    found = with_light(found, science, scaled)
     empty = empty_sky(science, scaled) & np.isfinite(difference.score)
     score = difference.score[empty]
     return DifferenceResult(
@@ -116,6 +118,16 @@ def make_difference(
         _metrics(difference, found, score),
         count_scores(score),
     )
+
+
+def with_light(found: Table, science: Exposure, template: Exposure) -> Table:
+    """The candidates with the flux of the place of each alert in the science image and in the template."""
+    found, alerts_only = found.copy(), found["is_alert"]
+    for name, image in (("total", science), ("reference", template)):
+        if image.psf is not None:
+            light = forced.measure_exposure(image, found["x"][alerts_only], found["y"][alerts_only])
+            found[f"{name}_flux"][alerts_only], found[f"{name}_flux_err"][alerts_only] = light.T
+    return found
 
 
 def count_scores(score: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -168,6 +180,15 @@ def cut_candidates(science: Exposure, result: DifferenceResult) -> dict[int, ale
         )
         for row in rows
     }
+
+
+def cut_own(science: Exposure, result: DifferenceResult) -> dict[int, bytes]:
+    """Cutouts of our own schema of the candidates that become packets, by candid."""
+    images = {"SCIENCE": science, "REFERENCE": result.template, "DIFFERENCE": result.difference.exposure}
+    rows = result.candidates[result.candidates["is_alert"]]
+    assert science.zero_point is not None
+    made = alerts.cut_planes(images, rows["x"], rows["y"], alerts.njy_of(science.zero_point.value))
+    return dict(zip(rows["candid"].tolist(), made, strict=True))
 
 
 def _metrics(difference: Difference, found: Table, score: NDArray[np.float32]) -> dict[str, float]:

@@ -1,7 +1,9 @@
 """Calibrated quadrant and reference to difference image and candidates."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -9,17 +11,20 @@ from astropy.table import Table
 
 from zsds.alerts import ReferenceFacts, exposure_facts
 from zsds.associate.solar_system import predict_positions
+from zsds.astrometry.inverse import fit_sky_map
 from zsds.core.errors import BadInput
 from zsds.core.exposure import Exposure
 from zsds.core.ids import QuadrantId
 from zsds.core.tables import new_table
 from zsds.io.references import load_reference
-from zsds.io.stamps import write_stamps
+from zsds.io.stamps import write_cutouts, write_stamps
 from zsds.io.store import Staging, Store
+from zsds.io.windows import write_flux_error
 from zsds.pipeline.difference import (
     DifferenceResult,
     Neighbours,
     cut_candidates,
+    cut_own,
     make_difference,
     match_neighbours,
 )
@@ -52,16 +57,52 @@ def run_difference(
     found = match_neighbours(result.candidates, near, science.info.mid_mjd, scale)
     result = replace(result, candidates=found)
     facts = exposure_facts(science, _reference_facts(reference, int(inputs["rfid"])), result.limiting_mag)
+    made_from = provenance(settings.difference, inputs)
     metrics = {
         **result.metrics,
         "difference_limiting_mag": result.limiting_mag,
         "score_counts": result.score_counts.tolist(),
         "n_own_epochs": _own_epochs(reference, identifier.night),
         "facts": facts,
+        "image": image_facts(store, science, result, reference_id, made_from),
+        "made_with": {name: made_from[name] for name in ("software", "settings")},
     }
     with store.unit(f"{key}-difference") as staging:
-        _save(staging, identifier, science, result, metrics, provenance(settings.difference, inputs))
-    return {name: value for name, value in metrics.items() if name not in ("facts", "score_counts")}
+        _save(staging, identifier, science, result, metrics, made_from)
+        if settings.difference.own_packets:
+            write_cutouts(staging.path("cutouts", identifier), cut_own(science, result))
+    return {
+        name: value
+        for name, value in metrics.items()
+        if name not in ("facts", "image", "made_with", "score_counts")
+    }
+
+
+def image_facts(
+    store: Store,
+    science: Exposure,
+    result: DifferenceResult,
+    reference: ReferenceId,
+    made_from: Mapping[str, str],
+) -> dict[str, Any]:
+    """What forced photometry on the difference image needs and tells; see `zsds.runner.forced`.
+
+    ``version`` changes when the image does: with its inputs, its settings, or those of the science image.
+    """
+    measured, gain = store.load_json("science_metrics", science.info.id), science.info.gain
+    told = json.dumps([made_from, dict(science.info.provenance)], sort_keys=True)
+    return {
+        "version": hashlib.sha256(told.encode()).hexdigest()[:12],
+        "reference": asdict(reference),
+        "sky": fit_sky_map(science.wcs, science.shape).to_values(),
+        "gain": gain,
+        "own_noise": result.difference.own_noise,
+        "sciinpseeing": measured["seeing_px"],
+        "scibckgnd": measured["sky_e"] / gain,
+        "scisigpix": measured["sky_sigma_e"] / gain,
+        "adpctdif1": measured["rms_ra_arcsec"],
+        "adpctdif2": measured["rms_dec_arcsec"],
+    }
 
 
 def _load_science(store: Store, identifier: QuadrantId) -> tuple[Exposure, Table]:
@@ -120,6 +161,7 @@ def _save(
     }
     staging.save_exposure("difference", identifier, exposure, cards)
     staging.save_plane("score", identifier, result.difference.score, exposure)
+    write_flux_error(staging.path("difference_flux_error", identifier), result.difference)
     staging.save_table("candidates", identifier, result.candidates, "candidates")
     write_stamps(staging.path("stamps", identifier), cut_candidates(science, result))
     staging.save_json("difference_metrics", identifier, metrics)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,13 +77,15 @@ def _name(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
         add_packets(connection, [_packet(archive, row, night) for row in packets])
     for path in withdrawn:
         (archive.store.root / path).unlink(missing_ok=True)
+        archive.store.path("own_packet", int(Path(path).stem)).unlink(missing_ok=True)
 
 
 def _load(archive: Archive, identifier: QuadrantId) -> Found:
     store = archive.store
     found = store.load_table("candidates", identifier, "candidates")
     found = found[found["is_alert"] | (np.abs(found["snr"]) >= MIN_SNR)]
-    facts = store.load_json("difference_metrics", identifier)["facts"]
+    metrics = store.load_json("difference_metrics", identifier)
+    facts = metrics["facts"]
     corners = store.load_json("science_metrics", identifier)["corners"]
     coverage = Coverage(
         pid=facts["pid"],
@@ -94,7 +97,7 @@ def _load(archive: Archive, identifier: QuadrantId) -> Found:
         program_id=facts["programid"],
         diffmaglim=facts["diffmaglim"],
         corners=corners,
-        record=facts,
+        record={**facts, "image": metrics.get("image")},
     )
     return Found(found, facts, coverage)
 

@@ -1,42 +1,84 @@
 """Named candidates to alert packets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zsds.alerts import Past, build_packet, candidate_records
+from astropy.table import Table
+from sqlalchemy.engine import Connection
+
+from zsds.alerts import OwnFacts, Past, build_own_packet, build_packet, candidate_records
 from zsds.associate.history import Epoch, History
 from zsds.core.ids import QuadrantId
 from zsds.db.history import histories_of
-from zsds.db.objects import names_of
+from zsds.db.objects import names_of, objects_named
 from zsds.io.files import write_bytes
-from zsds.io.packets import encode_packet
-from zsds.io.stamps import read_stamps
+from zsds.io.packets import PUBLIC_PROGRAM, encode_packet
+from zsds.io.stamps import read_cutouts, read_stamps
 from zsds.pipeline.settings import Settings
 from zsds.runner.archive import Archive
+from zsds.runner.forced import forced_histories
 
 
 def run_packets(
     key: str,
     inputs: Mapping[str, Any],  # noqa: ARG001
     archive: Archive,
-    settings: Settings,  # noqa: ARG001
+    settings: Settings,
 ) -> Mapping[str, Any]:
     """Make the packets of one quadrant, whose candidates are named and in the database."""
     identifier = QuadrantId.parse(key)
     store = archive.store
     found = store.load_table("candidates", identifier, "candidates")
     found = found[found["is_alert"]]
-    facts = store.load_json("difference_metrics", identifier)["facts"]
+    metrics = store.load_json("difference_metrics", identifier)
+    facts = metrics["facts"]
     stamps = read_stamps(store.path("stamps", identifier))
     epoch = Epoch(facts["jd"], facts["field"], facts["rcid"])
     with archive.database.read() as connection:
         names = names_of(connection, found["candid"].tolist())
-        histories = histories_of(connection, found["ra"], found["dec"], epoch)
-    for record, history in zip(candidate_records(found, facts), histories, strict=True):
+        shown = shown_programs(facts["programid"])
+        histories = histories_of(connection, found["ra"], found["dec"], epoch, program_ids=shown)
+        objects = _objects(connection, [names[candid] for candid in found["candid"].tolist()])
+    forced = forced_histories(archive, objects, [history.images for history in histories])
+    records = candidate_records(found, facts)
+    for record, history, points in zip(records, histories, forced, strict=True):
         candid = int(record["candid"])
-        packet = build_packet(record, names[candid], _rows(history), _past(history), stamps[candid])
+        packet = build_packet(
+            record, names[candid], _rows(history), _past(history), stamps[candid], forced=points
+        )
         write_bytes(store.path("packet", candid), encode_packet(packet))
+    if settings.difference.own_packets:
+        own = _own_facts(archive, identifier, metrics)
+        cutouts = read_cutouts(store.path("cutouts", identifier))
+        for row, about, history, points in zip(found, objects, histories, forced, strict=True):
+            candid = int(row["candid"])
+            made = build_own_packet(row, own, about, _past(history), _rows(history), points, cutouts[candid])
+            write_bytes(store.path("own_packet", candid), encode_packet(made))
     return {"n_packets": len(found)}
+
+
+def _own_facts(archive: Archive, identifier: QuadrantId, metrics: Mapping[str, Any]) -> OwnFacts:
+    return OwnFacts(
+        str(identifier),
+        archive.camera.bands[identifier.band].name,
+        metrics["facts"],
+        metrics["image"],
+        metrics["n_own_epochs"],
+        archive.camera.pixel_scale_arcsec,
+        **metrics["made_with"],
+    )
+
+
+def shown_programs(program_id: int) -> set[int]:
+    """Programs whose data a packet may show in its history: the public one, and its own."""
+    return {PUBLIC_PROGRAM, program_id}
+
+
+def _objects(connection: Connection, names: Sequence[str]) -> Table:
+    """Table ``objects`` in the order of the names, of which some may come twice."""
+    objects = objects_named(connection, names)
+    row = {name: n for n, name in enumerate(objects["id"].tolist())}
+    return objects[[row[name] for name in names]]
 
 
 def _rows(history: History) -> list[Mapping[str, Any]]:

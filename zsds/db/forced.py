@@ -1,0 +1,26 @@
+"""Forced fluxes of objects, measured once an image and kept for the packets that follow."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from zsds.db.rows import in_parts, put
+from zsds.db.schema import forced_fluxes
+
+
+def forced_of(connection: Connection, object_ids: Iterable[str], since_jd: float) -> list[dict[str, Any]]:
+    """Fluxes of objects in images that started at ``since_jd`` or later."""
+    found: list[dict[str, Any]] = []
+    for part in in_parts(sorted(set(object_ids))):
+        here = sa.and_(forced_fluxes.c.object_id.in_(part), forced_fluxes.c.jd >= since_jd)
+        rows = connection.execute(sa.select(forced_fluxes).where(here)).mappings()
+        found += [dict(row) for row in rows]
+    return found
+
+
+def save_forced(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep fluxes: rows of the table ``forced_fluxes``; those of an older image are replaced."""
+    in_order = sorted(rows, key=lambda row: (row["object_id"], row["jd"], row["pid"]))  # locks never cross
+    put(connection, forced_fluxes, in_order, ["object_id", "jd", "pid"])
