@@ -41,7 +41,10 @@ def run_calibrations(
     archive.store.clean_staging()
     with Claims(archive, settings, again) as claims:
         chains = plan_calibrations(archive, night, claims)
-        with open_cluster(cluster, n_workers) as workers, progress("calibrations", len(chains)) as advance:
+        with (
+            open_cluster(cluster, n_workers, settings.cluster, archive.store.root) as workers,
+            progress("calibrations", len(chains)) as advance,
+        ):
             run_chains(workers, chains, claims, advance, record_calibration)
 
 

@@ -45,7 +45,10 @@ def run_references(
     archive.store.clean_staging()
     with Claims(archive, settings, again) as claims:
         chains = plan_references(archive, nights, claims)
-        with open_cluster(cluster, n_workers) as workers, progress("references", len(chains)) as advance:
+        with (
+            open_cluster(cluster, n_workers, settings.cluster, archive.store.root) as workers,
+            progress("references", len(chains)) as advance,
+        ):
             run_chains(workers, chains, claims, advance, record_reference)
 
 
