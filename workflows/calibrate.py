@@ -41,8 +41,9 @@ def run_calibrations(
     archive.store.clean_staging()
     with Claims(archive, settings, again) as claims:
         chains = plan_calibrations(archive, night, claims)
+        where = cluster if chains else "serial"  # without work nobody is asked for workers
         with (
-            open_cluster(cluster, n_workers, settings.cluster, archive.store.root) as workers,
+            open_cluster(where, n_workers, settings.cluster, archive.store.root, claims.renew) as workers,
             progress("calibrations", len(chains)) as advance,
         ):
             run_chains(workers, chains, claims, advance, record_calibration)

@@ -61,12 +61,23 @@ def run_nights(
         with archive.database.read() as connection:
             claims.require_free(unit for night in in_order for unit in ledger.units_of(connection, night))
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
-        with open_cluster(cluster, n_workers, settings.cluster, archive.store.root) as workers:
+        where = (
+            cluster if chains or _are_packets_left(archive, in_order) else "serial"
+        )  # nobody needs workers
+        with open_cluster(where, n_workers, settings.cluster, archive.store.root, claims.renew) as workers:
             with progress("quadrants", len(chains)) as advance:
                 run_chains(workers, chains, claims, advance, together=_frame)
             packets = [chain for night in in_order for chain in plan_packets(archive, night, claims)]
             with progress("packets", len(packets)) as advance:
                 run_chains(_beside_database(archive, workers), packets, claims, advance)
+
+
+def _are_packets_left(archive: Archive, nights: Sequence[str]) -> bool:
+    """Whether a difference of these nights is done whose packets are not."""
+    with archive.database.read() as connection:
+        units = [unit for night in nights for unit in ledger.units_of(connection, night)]
+    made = {unit.key for unit in units if unit.kind == "packets" and unit.state in ledger.FINISHED}
+    return any(u.kind == "difference" and u.state is State.DONE and u.key not in made for u in units)
 
 
 def _beside_database(archive: Archive, workers: Serial | Distributed) -> Serial | Distributed:

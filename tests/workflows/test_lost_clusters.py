@@ -7,15 +7,21 @@ from contextlib import contextmanager
 
 import pytest
 from distributed import LocalCluster
-from zsds.workflows.cluster import Serial, fitness, local, open_cluster, slurm
+from survey import NIGHT, REFERENCE_OPTIONS, expect, zsds
+from zsds.workflows.cluster import Serial, fitness, local, open_cluster, slurm, watch
 from zsds.workflows.cluster.fitness import Worker
 from zsds.workflows.night import _beside_database
 
 from zsds import __version__
 from zsds.core.cluster import ClusterSettings, SlurmSettings
-from zsds.core.errors import BadInput, WrongCall
+from zsds.core.errors import BadInput, SettingsError, WrongCall
 
 SOON = ClusterSettings(wait_s=1.0)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch):
+    monkeypatch.setattr(watch, "LOOK_S", 0.2)
 
 
 @contextmanager
@@ -44,6 +50,24 @@ def test_a_scheduler_without_workers():
         open_cluster(empty.scheduler_address, settings=SOON),
     ):
         pass
+
+
+def test_leases_can_be_renewed_while_nobody_comes():
+    renewed = []
+    with (
+        scheduler(0) as empty,
+        pytest.raises(BadInput),
+        open_cluster(empty.scheduler_address, settings=SOON, also=lambda: renewed.append(1)),
+    ):
+        pass
+    assert len(renewed) > 2
+
+
+def test_without_work_nobody_is_asked_for_workers(done_survey):
+    nobody = ("--cluster", "tcp://127.0.0.1:9", "--archive", done_survey.archive)
+    expect(zsds("night", NIGHT, *nobody))
+    expect(zsds("calibrate", "--night", NIGHT, *nobody))
+    expect(zsds("references", *nobody, *REFERENCE_OPTIONS))
 
 
 def test_all_workers_go_in_the_middle():
@@ -109,6 +133,21 @@ def test_an_address_that_is_none(monkeypatch, address):
 @pytest.mark.parametrize("address", ["", "slurmy", "http://127.0.0.1:8786", "127.0.0.1:8786"])
 def test_a_cluster_that_is_none(address):
     with pytest.raises(WrongCall, match=r"is not a cluster; use local, serial"), open_cluster(address):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (ClusterSettings(memory_gb=0.0), "memory_gb"),
+        (ClusterSettings(max_workers=0), "max_workers"),
+        (ClusterSettings(min_workers=65), "min_workers"),
+        (ClusterSettings(slurm=SlurmSettings(walltime_min=0)), "slurm.walltime_min"),
+        (ClusterSettings(slurm=SlurmSettings(workers_per_job=-1)), "slurm.workers_per_job"),
+    ],
+)
+def test_sizes_that_are_none(settings, name):
+    with pytest.raises(SettingsError, match=name), open_cluster("slurm", settings=settings):
         pass
 
 

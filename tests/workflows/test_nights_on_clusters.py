@@ -119,7 +119,24 @@ def test_workers_killed_in_mid_night_take_nothing_with_them(
     ask("scancel", "--signal=KILL", "--full", job)
     out, err = night.communicate(timeout=240)
     assert night.returncode == 0, out + err
+    assert len(survey.open().store.clean_staging()) == 2  # what the killed left behind; the next run does it
     assert f"zsds-{night.pid}" in " ".join(p.name for p in (survey.archive / "logs/slurm").iterdir())
+    require_equal(survey, done_survey)
+
+
+def test_a_scheduler_killed_in_mid_night_is_one_line(ready_survey, done_survey, tmp_path):
+    survey = ready_survey.copied(tmp_path / "archive")
+    with dask_scheduler(tmp_path) as (address, programs):
+        where = ("--archive", survey.archive, NIGHT, "--cluster", address)
+        night = started("zsds", "night", *where, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        owner_of_staging(survey, set())
+        programs[0].kill()
+        _, err = night.communicate(timeout=120)
+    assert night.returncode == 1
+    (line,) = err.splitlines()
+    assert line.startswith(f"zsds: {address}: the Dask scheduler was lost; start it again")
+    assert {unit.owner for unit in survey.units("science")} == {None}
+    expect(zsds("night", "--archive", survey.archive, NIGHT, *SERIAL))
     require_equal(survey, done_survey)
 
 

@@ -1,6 +1,6 @@
 """Where units run: in this process, on this machine's cores, or on workers of Dask, Slurm or Kubernetes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from zsds.workflows.cluster.slurm import slurm_workers
 from zsds.workflows.cluster.units import Distributed, Lost, Serial
 
 from zsds.core.cluster import ClusterSettings
-from zsds.core.errors import WrongCall
+from zsds.core.errors import SettingsError, WrongCall
 
 __all__ = ["WORKER_ENVIRONMENT", "Distributed", "Lost", "Serial", "open_cluster"]
 
@@ -24,6 +24,7 @@ def open_cluster(
     n_workers: int | None = None,
     settings: ClusterSettings | None = None,
     archive: Path | None = None,
+    also: Callable[[], None] = lambda: None,
 ) -> Iterator[Serial | Distributed]:
     """Workers for a run, closed at the end of it.
 
@@ -37,6 +38,8 @@ def open_cluster(
     settings : ClusterSettings, optional
     archive : pathlib.Path, optional
         Root of the archive, which remote workers must see under the same path.
+    also : callable, optional
+        Called every few seconds while a run waits for workers or results.
 
     Raises
     ------
@@ -46,17 +49,41 @@ def open_cluster(
         If no worker comes, or the first to come are of another version or do not see the archive.
     """
     settings = settings or ClusterSettings()
+    require_sensible(settings)
     if n_workers is not None:
         settings = replace(settings, max_workers=n_workers, min_workers=min(n_workers, settings.min_workers))
     if address == "serial":
         yield Serial()
     elif address == "local":
         with local_workers(settings, n_workers) as workers:
+            workers.watch.also = also
             yield workers
     else:
         with _remote_workers(address, settings, archive) as workers:
+            workers.watch.also = also
+            workers.watch.wait_for_first()
             require_fit(workers, archive)
             yield workers
+
+
+def require_sensible(settings: ClusterSettings) -> None:
+    """Make sure that sizes and times are some.
+
+    Raises
+    ------
+    SettingsError
+        Naming the one that is not.
+    """
+    slurm = settings.slurm
+    sizes = {
+        "max_workers": settings.max_workers, "memory_gb": settings.memory_gb,
+        "slurm.walltime_min": slurm.walltime_min, "slurm.workers_per_job": slurm.workers_per_job,
+    }  # fmt: skip
+    for name, value in sizes.items():
+        if not value > 0:
+            raise SettingsError(f"setting cluster.{name} must be more than 0, not {value}")
+    if not 0 <= settings.min_workers <= settings.max_workers:
+        raise SettingsError("setting cluster.min_workers must lie between 0 and cluster.max_workers")
 
 
 def _remote_workers(

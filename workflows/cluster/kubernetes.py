@@ -26,7 +26,7 @@ def kubernetes_workers(settings: ClusterSettings, archive: Path | None) -> Itera
     Raises
     ------
     BadInput
-        If dask-kubernetes or a cluster with Dask's operator is not there, or no worker comes in time.
+        If dask-kubernetes or a cluster with Dask's operator is not there.
     """
     try:
         from dask_kubernetes.operator import KubeCluster  # noqa: PLC0415
@@ -52,7 +52,6 @@ def kubernetes_workers(settings: ClusterSettings, archive: Path | None) -> Itera
         with Client(cluster) as client:
             remedy = f"see kubectl describe pods -l dask.org/cluster-name={cluster.name}"
             watch = Watch(client, NAME, settings.wait_s, remedy)
-            watch.wait_for_first()
             yield Distributed(client, watch, to_come=settings.max_workers)
 
 

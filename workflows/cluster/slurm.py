@@ -35,7 +35,7 @@ def slurm_workers(settings: ClusterSettings, archive: Path | None) -> Iterator[D
     Raises
     ------
     BadInput
-        If dask-jobqueue or Slurm is not there, Slurm refuses such jobs, or no worker comes in time.
+        If dask-jobqueue or Slurm is not there, Slurm refuses such jobs.
     """
     import dask  # noqa: PLC0415
     from distributed import Client  # noqa: PLC0415
@@ -57,7 +57,6 @@ def slurm_workers(settings: ClusterSettings, archive: Path | None) -> Iterator[D
         client = stack.enter_context(Client(cluster))
         remedy = f"see squeue, and what workers said in {logs}"
         watch = Watch(client, NAME, settings.wait_s, remedy, lambda: replace_dead_jobs(cluster))
-        watch.wait_for_first()
         yield Distributed(client, watch, to_come=settings.max_workers)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from zsds.core.errors import BadInput
 
-LOOK_S = 2.0  # between two looks
+LOOK_S = 5.0  # between two looks: a controller of Slurm has others to answer too
 GO_ON = "run the same command again: what is done stays"
 
 
@@ -26,6 +26,8 @@ class Watch:
         What to do when no worker comes.
     attend : callable, optional
         Called at each look, to replace workers that were lost; tells what those to come wait for.
+    also : callable, optional
+        What else is to be done now and then while a run waits.
     """
 
     client: Any
@@ -33,6 +35,7 @@ class Watch:
     wait_s: float
     remedy: str
     attend: Callable[[], str] = lambda: ""
+    also: Callable[[], None] = lambda: None
     looked: float = field(default_factory=time.monotonic)
     seen: float = field(default_factory=time.monotonic)
 
@@ -44,8 +47,9 @@ class Watch:
         BadInput
             As `look` does.
         """
-        while not self._look():
-            time.sleep(0.2)
+        while not workers_of(self.client):
+            self.look()
+            time.sleep(0.1)
 
     def look(self) -> None:
         """Look, if the last time is long ago.
@@ -55,20 +59,19 @@ class Watch:
         BadInput
             If the scheduler is gone, or there was no worker for too long.
         """
-        if time.monotonic() - self.looked > LOOK_S:
-            self._look()
-
-    def _look(self) -> int:
-        self.looked = now = time.monotonic()
+        now = time.monotonic()
+        if now - self.looked < LOOK_S:
+            return
+        self.looked = now
+        self.also()
         if self.client.status != "running":
             raise scheduler_gone(self.name)
-        n_workers, known = workers_of(self.client), self.attend()
-        if n_workers:
+        known = self.attend()
+        if workers_of(self.client):
             self.seen = now
         elif now - self.seen > self.wait_s:
             problem = f"no worker for {self.wait_s:.0f} s{known}"
             raise BadInput(self.name, problem, f"{self.remedy}; then {GO_ON}")
-        return n_workers
 
 
 def workers_of(client: Any) -> int:
