@@ -22,7 +22,7 @@ from benchmarks.timing.camera import Times, projections
 from benchmarks.timing.measured import measure_prepared, run_watched
 from benchmarks.timing.quadrant import CROWDED, Prepared, QuadrantPlan
 from benchmarks.timing.scaling import dask_cost, memory_growth, one_worker, tiny_plan, two_workers
-from benchmarks.timing.scheduling import scheduling_cost
+from benchmarks.timing.scheduling import WAYS, scheduling_cost
 from benchmarks.timing.startup import cold_worker, help_seconds
 from benchmarks.timing.tables import goal_rows, markdown, table
 
@@ -68,7 +68,7 @@ def measure_speed(folder: Path, plan: QuadrantPlan, parts: Sequence[str], **opti
     if "scaling" in parts:
         result |= {"two_workers": two_workers(prepared), "dask": dask_cost(prepared)}
     if "scheduling" in parts:
-        result["scheduling"] = _in_fresh_process(scheduling_cost)
+        result["scheduling"] = {way: _in_fresh_process(scheduling_cost, way) for way in WAYS}
     if "startup" in parts or "memory" in parts:
         tiny = folder.with_name(f"{folder.name}-tiny")
         small = _prepared(tiny, tiny_plan(folder.parent.absolute()), options["reuse"])

@@ -49,23 +49,28 @@ def frame_of(chain: Sequence[Task]) -> str:
     return str(chain[0].inputs["raw"])
 
 
-def scheduling_cost(n: int = NIGHT_UNITS) -> dict[str, dict[str, float]]:
+WAYS = {"one by one": None, "by frame": frame_of}  # a night runs its quadrants by frame: four a task
+
+
+def scheduling_cost(way: str, n: int = NIGHT_UNITS) -> dict[str, float]:
     """Time and memory of this process, which holds client and scheduler, for units that do nothing.
+
+    Parameters
+    ----------
+    way : str
+        Of `WAYS`.
+    n : int
 
     Returns
     -------
     dict
-        ``one by one`` and ``by frame`` (four quadrants a task, as a night has them): seconds of the clock and
-        core-seconds of this process a unit, seconds until the first came back, and the memory that the units
-        took at most, MB.
+        Seconds of the clock and core-seconds of this process a unit, seconds until the first came back, and
+        the memory that this process took more at most, MB.
     """
     units = night_units(n)
-    found = {}
     with open_cluster("local", N_WORKERS) as workers:
         list(_run(workers, units[:200], None))  # imports
-        for name, together in (("one by one", None), ("by frame", frame_of)):
-            found[name] = cost_of(workers, units, together)
-    return found
+        return cost_of(workers, units, WAYS[way])
 
 
 def _run(workers: Distributed, units: Sequence[Any], together: Any) -> Any:

@@ -1,5 +1,6 @@
 """What Dask and the libraries of a worker are told, wherever it runs."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,3 +51,10 @@ def as_variables(settings: Mapping[str, Any]) -> dict[str, str]:
         f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value)
         for key, value in settings.items()
     }
+
+
+def hush() -> None:
+    """Keep Dask from telling at length what a run tells in one line: workers that end, a lost scheduler."""
+    for name in ["distributed", *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,6 +1,5 @@
 """Workers in pods of Kubernetes, made and counted by Dask's operator."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from zsds.workflows.cluster.environment import as_variables, remote_environment
+from zsds.workflows.cluster.environment import as_variables, hush, remote_environment
 from zsds.workflows.cluster.units import Distributed
 from zsds.workflows.cluster.watch import Watch
 
@@ -34,7 +33,7 @@ def kubernetes_workers(settings: ClusterSettings, archive: Path | None) -> Itera
         raise BadInput(NAME, "needs dask-kubernetes", "pip install 'zsds[cluster]'") from error
     from distributed import Client  # noqa: PLC0415
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    hush()
     specification = cluster_specification(settings, archive)
     require_answer()
     try:

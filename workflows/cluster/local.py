@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from zsds.workflows.cluster.environment import dask_settings
+from zsds.workflows.cluster.environment import dask_settings, hush
 from zsds.workflows.cluster.units import Distributed
 from zsds.workflows.cluster.watch import Watch
 
@@ -29,7 +29,7 @@ def local_workers(settings: ClusterSettings, n_workers: int | None) -> Iterator[
     import dask  # noqa: PLC0415
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a closing cluster is no news
+    hush()
     with dask.config.set(dask_settings(settings)):
         with interrupts_ignored():
             cluster = LocalCluster(
@@ -70,7 +70,7 @@ def existing_workers(address: str, settings: ClusterSettings) -> Iterator[Distri
     """
     from distributed import Client  # noqa: PLC0415
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is told in one line
+    hush()
     try:
         client = Client(address, timeout=f"{CONNECT_S}s")
     except (OSError, ValueError, TypeError, MemoryError) as error:  # nobody, or who speaks another language

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from zsds.workflows.cluster.environment import dask_settings, remote_environment
+from zsds.workflows.cluster.environment import dask_settings, hush, remote_environment
 from zsds.workflows.cluster.units import Distributed
 from zsds.workflows.cluster.watch import Watch
 
@@ -40,7 +40,7 @@ def slurm_workers(settings: ClusterSettings, archive: Path | None) -> Iterator[D
     import dask  # noqa: PLC0415
     from distributed import Client  # noqa: PLC0415
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a job that ends is no news
+    hush()
     logs = log_folder(archive)
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(dask_settings(settings)))
