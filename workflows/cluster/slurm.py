@@ -22,9 +22,7 @@ from zsds.core.errors import BadInput
 NAME = "--cluster slurm"
 LIFETIME, STAGGER = 0.85, 0.05  # of the walltime, after which a worker finishes its unit and goes
 ORPHAN_S = 60  # a worker without a scheduler ends after so long, and its job with it
-SPARE_MEMORY = (
-    1.1  # of a job beyond its workers' limits, so that Dask ends a worker before Slurm ends the job
-)
+SPARE_MEMORY = 1.1  # a job's over that of its workers, so that Dask ends a worker before Slurm ends the job
 COMMAND_S = 60
 
 
@@ -35,7 +33,7 @@ def slurm_workers(settings: ClusterSettings, archive: Path | None) -> Iterator[D
     Raises
     ------
     BadInput
-        If dask-jobqueue or Slurm is not there, Slurm refuses such jobs.
+        If dask-jobqueue or Slurm is not there, or Slurm refuses such jobs.
     """
     import dask  # noqa: PLC0415
     from distributed import Client  # noqa: PLC0415
