@@ -216,8 +216,9 @@ def test_a_cluster_that_never_gives_workers(slurm, ready_survey, settings_file, 
     assert {unit.owner for unit in survey.units("science")} == {None}
 
 
-def test_doctor_asks_for_a_worker(slurm, done_survey, settings_file):
-    where = ("--archive", done_survey.archive, "--settings", settings_file, "--json", "--cluster", "slurm")
+def test_doctor_asks_for_a_worker(slurm, done_survey, settings_file, tmp_path):
+    survey = done_survey.copied(tmp_path / "archive")
+    where = ("--archive", survey.archive, "--settings", settings_file, "--json", "--cluster", "slurm")
     findings = {row["what"]: row for row in json.loads(zsds("doctor", *where).out)}
     assert findings["cluster slurm"]["found"].startswith("1 workers on ")
     called = zsds("doctor", *where, "--set", "cluster.slurm.partition=nope")
