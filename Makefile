@@ -20,10 +20,11 @@ test: $(VENV)/.ready
 	$(VENV)/bin/mypy
 	$(RUN)/python -m pytest -n 2 --dist worksteal
 
-# What users run beside zsds: PostgreSQL and a browser, from Debian's packages; the tests start them themselves.
+# What users run beside zsds: PostgreSQL, Slurm and a browser, from Debian's packages; the tests start them themselves.
 services:
-	command -v chromium && ls /usr/lib/postgresql/*/bin/initdb || \
-	  ($(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends chromium postgresql)
+	command -v chromium && ls /usr/lib/postgresql/*/bin/initdb /usr/sbin/slurmctld /usr/sbin/slurmd /usr/sbin/munged || \
+	  ($(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends \
+	    chromium postgresql slurm-wlm munge)
 
 test-services: $(VENV)/.ready services
 	$(RUN)/python -m pytest -m services -o timeout=900

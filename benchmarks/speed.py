@@ -22,11 +22,20 @@ from benchmarks.timing.camera import Times, projections
 from benchmarks.timing.measured import measure_prepared, run_watched
 from benchmarks.timing.quadrant import CROWDED, Prepared, QuadrantPlan
 from benchmarks.timing.scaling import dask_cost, memory_growth, one_worker, tiny_plan, two_workers
+from benchmarks.timing.scheduling import WAYS, scheduling_cost
 from benchmarks.timing.startup import cold_worker, help_seconds
 from benchmarks.timing.tables import goal_rows, markdown, table
 
 SMALL = QuadrantPlan("demo", 1, 1, n_stars=870, n_galaxies=110, n_transients=12, n_history=5000)
-PARTS = ("quadrant", "peers", "scaling", "startup", "memory", "crowded")  # what there is to measure
+PARTS = (
+    "quadrant",
+    "peers",
+    "scaling",
+    "startup",
+    "memory",
+    "crowded",
+    "scheduling",
+)  # what there is to measure
 OF_QUADRANT = ("machine", "quadrant", "found", "steps", "packets_per_second", "packets", "profile")
 
 
@@ -49,7 +58,8 @@ def measure_speed(folder: Path, plan: QuadrantPlan, parts: Sequence[str], **opti
     dict
         What ``bench/speed.json`` holds.
     """
-    prepared = _prepared(folder, plan, options["reuse"])
+    if set(parts) & {"quadrant", "peers", "scaling"}:
+        prepared = _prepared(folder, plan, options["reuse"])
     result: dict[str, Any] = {"plan": asdict(plan)}
     if "quadrant" in parts or "peers" in parts:
         result |= _in_fresh_process(measure_prepared, prepared, options["runs"], options["profile"])
@@ -57,6 +67,8 @@ def measure_speed(folder: Path, plan: QuadrantPlan, parts: Sequence[str], **opti
         result |= _in_fresh_process(beside_peers, prepared, result)
     if "scaling" in parts:
         result |= {"two_workers": two_workers(prepared), "dask": dask_cost(prepared)}
+    if "scheduling" in parts:
+        result["scheduling"] = {way: _in_fresh_process(scheduling_cost, way) for way in WAYS}
     if "startup" in parts or "memory" in parts:
         tiny = folder.with_name(f"{folder.name}-tiny")
         small = _prepared(tiny, tiny_plan(folder.parent.absolute()), options["reuse"])

@@ -59,3 +59,12 @@ def postgres():
 
     with running_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """A real Slurm of one node; only tests marked ``services`` ask for it."""
+    from slurm import running_slurm
+
+    with running_slurm() as running:
+        yield running

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from scipy.ndimage import spline_filter
+from zsds.workflows.cluster import open_cluster
 
 from benchmarks.fidelity import measure_sky, pooled_rows, samples
 from benchmarks.measures import clouds, solutions, zero_points
@@ -18,6 +20,7 @@ from benchmarks.peers.comparison import beside
 from benchmarks.peers.programs import PsfexModel
 from benchmarks.plots import plot_samples
 from benchmarks.rows import Row, format_table, markdown, pull_rows
+from benchmarks.timing import scheduling
 from zsds.sim import simple_quadrant
 
 
@@ -168,3 +171,23 @@ def test_depth_loss_of_a_search_that_is_known(lost):
     found, error = depth_loss(snr, seen)
     assert error < 0.03
     assert found == pytest.approx(lost, abs=4 * error)
+
+
+def test_what_it_costs_to_hand_out_units_is_measured():
+    units = scheduling.night_units(300)
+    assert len({chain[0].key for chain in units}) == 300
+    assert len({scheduling.frame_of(chain) for chain in units}) == 75
+    about = {
+        "processes": False,
+        "protocol": "tcp://",
+        "host": "127.0.0.1",
+        "dashboard_address": "127.0.0.1:0",
+    }
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, silence_logs=50, **about) as cluster,
+        open_cluster(cluster.scheduler_address) as workers,
+    ):
+        cost = scheduling.cost_of(workers, units, scheduling.frame_of)
+    assert cost["n"] == 300
+    assert 0 < cost["core_ms"] < 100
+    assert 0 < cost["first_s"] <= 0.3 * cost["wall_ms"]

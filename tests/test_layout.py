@@ -88,6 +88,7 @@ def test_every_package_is_declared():
         "zsds.refs",
         "zsds.schemas",
         "zsds.workflows",
+        "zsds.workflows.cluster",
     }
     assert names == found
 

@@ -41,7 +41,11 @@ def run_calibrations(
     archive.store.clean_staging()
     with Claims(archive, settings, again) as claims:
         chains = plan_calibrations(archive, night, claims)
-        with open_cluster(cluster, n_workers) as workers, progress("calibrations", len(chains)) as advance:
+        where = cluster if chains else "serial"  # without work nobody is asked for workers
+        with (
+            open_cluster(where, n_workers, settings.cluster, archive.store.root, claims.renew) as workers,
+            progress("calibrations", len(chains)) as advance,
+        ):
             run_chains(workers, chains, claims, advance, record_calibration)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zsds.workflows.bookkeeping import Chain, Claims, first_of, with_unreached
 from zsds.workflows.cluster import open_cluster
-from zsds.workflows.night import name_and_claim, plan_frames, plan_night, quadrants_of
+from zsds.workflows.night import beside_database, name_and_claim, plan_frames, plan_night, quadrants_of
 from zsds.workflows.stream import Stream, open_stream
 
 from zsds.core.ids import QuadrantId
@@ -76,16 +76,17 @@ def follow_nights(
     archive.store.clean_staging()
     with archive.database.read() as connection:
         registered = ledger.frames_of(connection)
-    known = {(frame.path, frame.size) for frame in registered}
-    watch = Incoming(incoming, archive.camera, known)
+    watch = Incoming(incoming, archive.camera, {(frame.path, frame.size) for frame in registered})
     there = [f.night for f in registered if Path(f.path).is_relative_to(watch.folder)]
     watch.look()  # a first look only notes sizes, and finds out now that there is no such folder
     with (
         Claims(archive, settings) as claims,
-        open_cluster(cluster, n_workers) as workers,
+        open_cluster(cluster, n_workers, settings.cluster, archive.store.root) as workers,
     ):
-        stream = open_stream(workers, run_chain, archive=archive.store.root, settings=settings)
-        live = _Live(archive, claims, stream, tell)
+        known = {"archive": archive.store.root, "settings": settings}
+        pixels = open_stream(workers, run_chain, **known)
+        packets = open_stream(beside_database(archive, workers), run_chain, **known)
+        live = _Live(archive, claims, pixels, packets, tell)
         live.begin({*nights, *there[-1:]})
         while not (live.no_more and live.is_idle):
             live.no_more = live.no_more or stopped()
@@ -142,7 +143,8 @@ class _Live:
 
     archive: Archive
     claims: Claims
-    stream: Stream
+    pixels: Stream
+    packets: Stream
     tell: Tell
     nights: set[str] = field(default_factory=set)
     exposures: dict[tuple[str, int], _Exposure] = field(default_factory=dict)
@@ -173,8 +175,9 @@ class _Live:
 
     def collect(self, timeout_s: float) -> None:
         """Take what the workers have finished, waiting no longer than a time."""
-        for result in self.stream.finished(timeout_s):
-            self.results += with_unreached(result, self.chains.pop(first_of(result)))
+        for stream, wait_s in ((self.packets, 0.0), (self.pixels, timeout_s)):
+            for result in stream.finished(wait_s):
+                self.results += with_unreached(result, self.chains.pop(first_of(result)))
 
     def advance(self) -> None:
         """Record results, plan what has landed or need no longer wait, make packets of finished exposures."""
@@ -262,7 +265,10 @@ class _Live:
     def _submit(self, chains: Iterable[Chain]) -> None:
         for chain in chains:
             self.chains[chain[0].kind, chain[0].key] = chain
-            self.stream.add(chain, first=chain[0].kind == "packets")
+            if chain[0].kind == "packets":
+                self.packets.add(chain, first=True)
+            else:
+                self.pixels.add(chain)
 
     def _make_packets(self) -> None:
         """Name what exposures have found, in order of time as far as no earlier one still runs."""

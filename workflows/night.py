@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 from zsds.workflows.bookkeeping import Chain, Claims, run_chains
-from zsds.workflows.cluster import open_cluster
+from zsds.workflows.cluster import Distributed, Serial, open_cluster
 
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId, reference_id
@@ -62,12 +62,28 @@ def run_nights(
         with archive.database.read() as connection:
             claims.require_free(unit for night in in_order for unit in ledger.units_of(connection, night))
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
-        with open_cluster(cluster, n_workers) as workers:
+        where = (
+            cluster if chains or _are_packets_left(archive, in_order) else "serial"
+        )  # nobody needs workers
+        with open_cluster(where, n_workers, settings.cluster, archive.store.root, claims.renew) as workers:
             with progress("quadrants", len(chains)) as advance:
                 run_chains(workers, chains, claims, advance, together=_frame)
             packets = [chain for night in in_order for chain in plan_packets(archive, night, claims)]
             with progress("packets", len(packets)) as advance:
-                run_chains(workers, packets, claims, advance)
+                run_chains(beside_database(archive, workers), packets, claims, advance)
+
+
+def _are_packets_left(archive: Archive, nights: Sequence[str]) -> bool:
+    """Whether a difference of these nights is done whose packets are not."""
+    with archive.database.read() as connection:
+        units = [unit for night in nights for unit in ledger.units_of(connection, night)]
+    made = {unit.key for unit in units if unit.kind == "packets" and unit.state in ledger.FINISHED}
+    return any(u.kind == "difference" and u.state is State.DONE and u.key not in made for u in units)
+
+
+def beside_database(archive: Archive, workers: Serial | Distributed) -> Serial | Distributed:
+    """Where units run that read the database: a file is safe to read on the machine that writes it only."""
+    return workers if workers.is_here or archive.database.is_server else Serial()
 
 
 def _frame(chain: Chain) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from zsds.workflows.cluster import Distributed, Lost, Serial, reason_of
+from zsds.workflows.cluster import Distributed, Lost, Serial
+from zsds.workflows.cluster.units import reason_of
+from zsds.workflows.cluster.watch import scheduler_gone
 
 NAP_S = 0.1  # between looks at what the workers have finished
 
@@ -32,7 +34,7 @@ def open_stream(cluster: Serial | Distributed, function: Callable[..., Any], **a
     """A stream of units through a function on a cluster."""
     if isinstance(cluster, Serial):
         return SerialStream(function, arguments)
-    return DistributedStream(cluster.client, function, arguments)
+    return DistributedStream(cluster, function, arguments)
 
 
 @dataclass
@@ -64,7 +66,7 @@ class SerialStream:
 class DistributedStream:
     """Runs units on a Dask client's workers; one whose worker dies again and again is `Lost`."""
 
-    client: Any
+    cluster: Distributed
     function: Callable[..., Any]
     arguments: dict[str, Any]
     units: dict[Any, Any] = field(default_factory=dict)  # by future
@@ -77,20 +79,29 @@ class DistributedStream:
 
     def add(self, unit: Any, first: bool = False) -> None:
         """Submit a unit."""
-        future = self.client.submit(
+        future = self.cluster.client.submit(
             self.function, unit, pure=False, retries=1, priority=int(first), **self.arguments
         )
         self.units[future] = unit
 
     def finished(self, timeout_s: float) -> Iterator[Any]:
-        """Yield the results of futures that are done."""
+        """Yield the results of futures that are done.
+
+        Raises
+        ------
+        BadInput
+            If the scheduler is lost, or there is no worker for too long.
+        """
         end = time.monotonic() + timeout_s
+        self.cluster.watch.look()
         while not (done := [future for future in self.units if future.done()]):
             if time.monotonic() >= end:
                 return
             time.sleep(NAP_S)
         for future in done:
             unit = self.units.pop(future)
+            if future.status == "cancelled":
+                raise scheduler_gone(self.cluster.watch.name)
             error = future.exception()
             if error is None:
                 yield future.result()

@@ -54,6 +54,13 @@ def _scaling_goals(result: Result) -> Iterator[Row]:
     if "memory" in result:
         grown, n = result["memory"]["growth"], result["memory"]["n"]
         yield Row("memory, growth in one worker", "tiny", grown, high=0.02, n=n)
+    for way, cost in result.get("scheduling", {}).items():
+        name = f"units handed out {way}"
+        yield Row(f"{name}, core-ms each of the command", "nothing", cost["core_ms"], high=10.0, n=cost["n"])
+        yield Row(f"{name}, ms each", "nothing", cost["wall_ms"], n=cost["n"])
+        yield Row(
+            f"{name}, MB of the command for all", "nothing", cost["memory_mb"], high=1000.0, n=cost["n"]
+        )
 
 
 def table(result: Result) -> str:

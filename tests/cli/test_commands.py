@@ -159,6 +159,9 @@ def test_doctor(done_survey, tmp_path):
     called = zsds("doctor", "--archive", tmp_path / "new")
     assert called.status == 1
     assert "zsds catalogs import gaia FILE" in called.out
+    called = zsds("doctor", "--archive", tmp_path / "new", "--cluster", "serial")
+    assert "cluster serial" in called.out
+    assert zsds("doctor", "--cluster", "nothing").status == 2
     called = zsds("doctor", "--archive", tmp_path / "nothing")
     assert called.status == 1
     assert "zsds init" in called.out

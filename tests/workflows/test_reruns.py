@@ -10,7 +10,7 @@ import time
 import pytest
 import sqlalchemy as sa
 from survey import NIGHT, SERIAL, database_rows, expect, product_hashes, run_night, zsds
-from zsds.workflows import cluster
+from zsds.workflows.cluster import local
 
 from zsds.db import ledger
 from zsds.db.ledger import State
@@ -122,7 +122,7 @@ def test_a_second_run_at_the_same_time_ends_and_touches_nothing(ready_survey, tm
 
 def test_workers_are_deaf_to_interrupts():
     before = signal.getsignal(signal.SIGINT)
-    with cluster._interrupts_ignored():
+    with local.interrupts_ignored():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,10 +36,15 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="A setting, as step.name=value; repeat for more.")
 ]
 Cluster = Annotated[
-    str, typer.Option(help="local (one worker per core), serial, or tcp://HOST:PORT of a Dask scheduler.")
+    str,
+    typer.Option(
+        help="local (one worker per core), serial, slurm, kubernetes, or tcp://HOST:PORT of a Dask scheduler."
+    ),
 ]
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="YAML file of settings by step.")]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Workers of a local cluster; one per core when not given.")
+    int | None,
+    typer.Option(min=1, help="Workers of a local cluster, by default one per core; else at most so many."),
 ]
 FINE = ("ra", "dec", "mjd")  # columns that need five decimals: 0.04 arcsec, a second
 
@@ -62,6 +68,18 @@ def common(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+
+
+def workflow(name: str) -> Any:
+    """A workflow by its entry point, so that the command line imports none of them."""
+    return next(iter(entry_points(group="zsds.workflows", name=name))).load()
+
+
+def load_settings(file: Path | None, overrides: Sequence[str] | None) -> Any:
+    """Settings of a run from ``--settings`` and ``--set``."""
+    from zsds.pipeline import settings  # noqa: PLC0415
+
+    return settings.load_settings(file, overrides or ())
 
 
 def require_archive(folder: Path | None) -> Path:

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from zsds.cli.app import Archive, AsJson, MaybeArchive, app, progress, require_archive, show
+from zsds.cli.app import (
+    Archive,
+    AsJson,
+    MaybeArchive,
+    Overrides,
+    SettingsFile,
+    app,
+    load_settings,
+    progress,
+    require_archive,
+    show,
+    workflow,
+)
 from zsds.core.errors import ZsdsError
 from zsds.core.ids import parse_night
 
@@ -144,15 +156,25 @@ def doctor(
     archive: Annotated[
         Path | None, typer.Option(envvar="ZSDS_ARCHIVE", help="Also look at this archive.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Also ask this cluster for a worker, as `zsds night --cluster` names it."),
+    ] = None,
+    settings: SettingsFile = None,
+    override: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check versions, cores, disk, database and reference catalogs, and say how to mend what is wrong.
+    """Check versions, cores, disk, database, catalogs and a cluster, and say how to mend what is wrong.
 
-    Example: zsds doctor --archive /data/survey
+    Example: zsds doctor --archive /data/survey --cluster slurm
     """
     from zsds.runner.doctor import examine  # noqa: PLC0415
 
+    asked = load_settings(settings, override)
     findings = examine(archive)
+    if cluster is not None:
+        root = None if archive is None else archive.absolute()
+        findings += workflow("examine")(cluster, asked.cluster, root)
     show([vars(finding) for finding in findings], as_json, ["ok", "what", "found", "remedy"])
     if not all(finding.ok for finding in findings):
         sys.exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zsds.cli.app import Overrides, Workers, app, progress_told, show
+from zsds.cli.app import Overrides, Workers, app, progress_told, show, workflow
 
 DEMO_SURVEY = {  # one of the two CCDs, so that it takes minutes on two cores
     "ccds": (1,),
@@ -93,7 +93,7 @@ def _prepare(archive: Path, sky: Path) -> None:
 
 def _run(archive: Path, made: Any, truth: Path, workers: int | None) -> None:
     """Every step on the same workers, which so start only once."""
-    from zsds.cli.night import calibrate, night, references, report, workflow  # noqa: PLC0415
+    from zsds.cli.night import calibrate, night, references, report  # noqa: PLC0415
 
     with workflow("cluster")("local", workers) as pool:
         for when in (made.reference_nights[0], made.night):

@@ -9,30 +9,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from zsds.cli.app import Archive, AsJson, Cluster, Night, Overrides, Workers, app, progress, show
+from zsds.cli.app import (
+    Archive,
+    AsJson,
+    Cluster,
+    Night,
+    Overrides,
+    SettingsFile,
+    Workers,
+    app,
+    load_settings,
+    progress,
+    show,
+    workflow,
+)
 from zsds.core.errors import WrongCall
 from zsds.core.ids import parse_night
 
-SettingsFile = Annotated[Path | None, typer.Option("--settings", help="YAML file of settings by step.")]
 UNTIL = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 Again = Annotated[bool, typer.Option("--again", help="Redo what is done although nothing changed.")]
-
-
-def workflow(name: str) -> Any:
-    """A workflow by its entry point, so that the command line imports none of them."""
-    return next(iter(entry_points(group="zsds.workflows", name=name))).load()
-
-
-def _settings(file: Path | None, overrides: list[str] | None) -> Any:
-    from zsds.pipeline.settings import load_settings  # noqa: PLC0415
-
-    return load_settings(file, overrides or ())
 
 
 def _close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: bool, seconds: float) -> None:
@@ -74,7 +74,7 @@ def calibrate(
     """
     start = time.monotonic()
     run = workflow("calibrate")
-    run(archive, night, _settings(settings, override), progress, cluster, workers, again)
+    run(archive, night, load_settings(settings, override), progress, cluster, workers, again)
     _close(archive, [night], ["calibration"], as_json, time.monotonic() - start)
 
 
@@ -110,7 +110,7 @@ def night(
     Example: zsds night --archive /data/survey --follow /incoming --until 2026-01-16T13:30
     """
     start = time.monotonic()
-    chosen = _settings(settings, override)
+    chosen = load_settings(settings, override)
     if follow is not None:
         if again:
             raise WrongCall("--again", "redoes nights that are over", "leave it out, or --follow")
@@ -161,7 +161,7 @@ def references(
     """
     start = time.monotonic()
     run = workflow("references")
-    run(archive, _settings(settings, override), progress, nights or (), cluster, workers, again)
+    run(archive, load_settings(settings, override), progress, nights or (), cluster, workers, again)
     _close(archive, (), ["reference"], as_json, time.monotonic() - start)
 
 

@@ -51,6 +51,11 @@ class Database:
         """The URL without its password, for messages."""
         return make_url(self.url).render_as_string(hide_password=True)
 
+    @property
+    def is_server(self) -> bool:
+        """Whether processes of other machines may open it too; a file is safe on one only."""
+        return not make_url(self.url).drivername.startswith("sqlite")
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reading; sees one consistent state."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from zsds.core.cluster import ClusterSettings
 from zsds.core.errors import BadInput, SettingsError
 from zsds.core.settings import parse_overrides, with_values
 from zsds.pipeline.calibration import CalibrationSettings
@@ -16,12 +17,13 @@ from zsds.pipeline.science import ScienceSettings
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of every kind of unit."""
+    """Settings of every kind of unit, and of the cluster they run on."""
 
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     science: ScienceSettings = field(default_factory=ScienceSettings)
     reference: ReferencePipelineSettings = field(default_factory=ReferencePipelineSettings)
     difference: DifferenceSettings = field(default_factory=DifferenceSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
 def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:

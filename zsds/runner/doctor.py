@@ -8,10 +8,14 @@ from importlib import metadata
 from pathlib import Path
 
 from zsds import __version__
-from zsds.core.errors import ZsdsError
+from zsds.core.errors import BadInput, ZsdsError
 
 CORE = ("numpy", "scipy", "astropy", "sep", "numba", "fastavro", "dask", "pyarrow", "SQLAlchemy")
-EXTRAS = {"fetch": ("pyvo",)}
+EXTRAS = {
+    "fetch": ("pyvo",),
+    "postgresql": ("psycopg",),
+    "cluster": ("dask-jobqueue", "dask-kubernetes", "cryptography"),
+}
 MIN_FREE_GB = 10.0
 CATALOGS = ("gaia", "ps1", "orbits")
 
@@ -63,7 +67,8 @@ def _disk(folder: Path) -> Finding:
 
 
 def _archive(folder: Path) -> list[Finding]:
-    from zsds.runner.archive import open_archive  # noqa: PLC0415 - heavy, and only needed here
+    from zsds.db.health import health_of  # noqa: PLC0415 - heavy, and only needed here
+    from zsds.runner.archive import open_archive  # noqa: PLC0415
 
     try:
         archive = open_archive(folder)
@@ -71,9 +76,10 @@ def _archive(folder: Path) -> list[Finding]:
         return [Finding("archive", False, str(error), f"zsds init {folder}")]
     findings = [Finding("archive", True, f"{archive.store.root}, camera {archive.camera.name}")]
     try:
-        findings.append(Finding("database", True, archive.database.name))
-    except ZsdsError as error:
-        findings.append(Finding("database", False, str(error), "see the message"))
+        health = health_of(archive.database)
+        findings.append(Finding("database", not health.remedy, health.found, health.remedy))
+    except BadInput as error:
+        findings.append(Finding("database", False, f"{error.source}: {error.problem}", error.remedy))
     kinds = archive.catalogs.kinds()
     for kind in CATALOGS:
         known = kind in kinds

@@ -1,0 +1,81 @@
+"""Workers on this machine's cores, and those of a Dask scheduler that runs already."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zsds.workflows.cluster.environment import dask_settings, hush
+from zsds.workflows.cluster.units import Distributed
+from zsds.workflows.cluster.watch import Watch
+
+from zsds.core.cluster import ClusterSettings
+from zsds.core.errors import BadInput
+
+CONNECT_S = 20
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether only this machine reaches an address."""
+    host = address.partition("://")[2].rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+@contextmanager
+def local_workers(settings: ClusterSettings, n_workers: int | None) -> Iterator[Distributed]:
+    """One process per core, or so many, with one thread each."""
+    import dask  # noqa: PLC0415
+    from distributed import Client, LocalCluster  # noqa: PLC0415
+
+    hush()
+    with dask.config.set(dask_settings(settings)):
+        with interrupts_ignored():
+            cluster = LocalCluster(
+                n_workers=n_workers or os.cpu_count() or 1,
+                threads_per_worker=1,
+                processes=True,
+                silence_logs=logging.CRITICAL,
+                memory_limit=f"{settings.memory_gb}GB",
+                dashboard_address="127.0.0.1:0",
+                host="127.0.0.1",
+            )
+        with cluster, Client(cluster) as client:
+            watch = Watch(client, "--cluster local", settings.wait_s, "look whether memory is full")
+            yield Distributed(client, watch, is_here=True)
+
+
+@contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Processes started now stay deaf to Ctrl-C, which a terminal sends to all; this one will end them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def existing_workers(address: str, settings: ClusterSettings) -> Iterator[Distributed]:
+    """Those of a scheduler at an address, which stay when the run ends.
+
+    Raises
+    ------
+    BadInput
+        If no scheduler answers there.
+    """
+    from distributed import Client  # noqa: PLC0415
+
+    hush()
+    try:
+        client = Client(address, timeout=f"{CONNECT_S}s")
+    except (OSError, ValueError, TypeError, MemoryError) as error:  # nobody, or who speaks another language
+        problem = "no Dask scheduler answers there"
+        raise BadInput(address, problem, "start one with `dask scheduler`") from error
+    with client:
+        watch = Watch(client, address, settings.wait_s, f"start some with `dask worker {address}`")
+        yield Distributed(client, watch, is_here=_is_loopback(address))
