@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from zsds.candidates.flags import CANDIDATE_FLAG_MEANINGS, CandidateFlag
-from zsds.cli import alerts, archive, catalogs, demo, images, night  # noqa: F401 - they register commands
+from zsds.cli import alerts, archive, catalogs, demo, images, night, stream  # noqa: F401 - they register commands
 from zsds.cli.app import app
 from zsds.core.flags import FLAG_MEANINGS, Mask
 from zsds.report import ReportSettings

@@ -16,8 +16,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0001"  # of the newest migration
-REVISIONS = ("0001",)
+REVISION = "0002"  # of the newest migration
+REVISIONS = ("0001", "0002")
 
 metadata = MetaData(
     naming_convention={
@@ -182,4 +182,16 @@ packets = Table(
     Column("path", Text, nullable=False),
     Column("published", Boolean, nullable=False),
     Index(None, "night", "program_id", "published"),
+)
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("topic", String(249), primary_key=True),
+    Column("cluster", String(64)),
+    Column("owner", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", Real),
+    Column("offsets", JSON, nullable=False),  # of each partition: the first message not yet read back
+    Column("in_flight", JSON, nullable=False),  # candids that were being sent, and may have gone out or not
 )

@@ -6,6 +6,7 @@ from typing import Any
 from zsds.alerts import Past, build_packet, candidate_records
 from zsds.associate.history import Epoch, History
 from zsds.core.ids import QuadrantId
+from zsds.core.programs import programs_shown
 from zsds.db.history import histories_of
 from zsds.db.objects import names_of
 from zsds.io.files import write_bytes
@@ -31,7 +32,8 @@ def run_packets(
     epoch = Epoch(facts["jd"], facts["field"], facts["rcid"])
     with archive.database.read() as connection:
         names = names_of(connection, found["candid"].tolist())
-        histories = histories_of(connection, found["ra"], found["dec"], epoch)
+        shown = programs_shown(facts["programid"])
+        histories = histories_of(connection, found["ra"], found["dec"], epoch, program_ids=shown)
     for record, history in zip(candidate_records(found, facts), histories, strict=True):
         candid = int(record["candid"])
         packet = build_packet(record, names[candid], _rows(history), _past(history), stamps[candid])
