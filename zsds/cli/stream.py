@@ -4,6 +4,8 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,10 +72,9 @@ def publish(
     if not follow:
         require_night(opened, night)
     wanted = sorted(set(programs or [PUBLIC_PROGRAM]))
-    stop = _stopped_by_signals()
     end = _moment(until) if until else None
     total = sum(count_unpublished(opened, night, program) for program in wanted)
-    with progress_told("publish") as tell:
+    with _stopped_by_signals() as stop, progress_told("publish") as tell:
         done = 0
 
         def advance(n_sent: int) -> None:
@@ -102,18 +103,23 @@ def _each(send: Any, programs: list[int]) -> list[Any]:
         return list(threads.map(send, programs))
 
 
-def _stopped_by_signals() -> threading.Event:
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C and kill set; a second one ends the process at once."""
     stop = threading.Event()
+    before = {}
 
     def tell(number: int, _frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
         stop.set()
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, tell)
-    return stop
+        before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @group.command("consume")
@@ -156,18 +162,18 @@ def consume(
     if start not in ("beginning", "end"):
         raise WrongCall("--from", f"is {start!r}", "write beginning or end")
     known = Registry(registry) if registry else None
-    stop = _stopped_by_signals()
-    wanted = Wanted(topics, reader_group, start == "end", count, idle, stop)
     damaged = 0
-    for alert in read_alerts(load_options(kafka, broker), wanted, known):
-        if isinstance(alert.packet, BadInput):
-            damaged += 1
-            typer.echo(f"zsds: {alert.packet}", err=True)
-            continue
-        if out is not None:
-            content = container_of(alert.packet, alert.key, alert.value, known)
-            write_bytes(out / f"{alert.packet.candid}.avro", content)
-        typer.echo(_line(alert, as_json))
+    with _stopped_by_signals() as stop:
+        wanted = Wanted(topics, reader_group, start == "end", count, idle, stop)
+        for alert in read_alerts(load_options(kafka, broker), wanted, known):
+            if isinstance(alert.packet, BadInput):
+                damaged += 1
+                typer.echo(f"zsds: {alert.packet}", err=True)
+                continue
+            if out is not None:
+                content = container_of(alert.packet, alert.key, alert.value, known)
+                write_bytes(out / f"{alert.packet.candid}.avro", content)
+            typer.echo(_line(alert, as_json))
     if damaged:
         sys.exit(1)
 

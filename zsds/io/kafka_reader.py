@@ -14,6 +14,7 @@ from zsds.io.messages import decode_message
 from zsds.io.registry import Registry
 
 PATIENCE_S = 30.0  # with a broker that was never reached
+JOIN_S = 10.0  # a group takes seconds to give its members their parts
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ def read_alerts(options: KafkaOptions, wanted: Wanted, registry: Registry | None
             now = time.monotonic()
             if message is None or message.error() is not None:
                 error = message.error() if message is not None else None
-                reached = reached or bool(reader.assignment())
+                if not reached and reader.assignment():
+                    reached, last = True, now
                 _require_going(error, troubles, options, reached or now - last < PATIENCE_S)
-                if wanted.idle_s is not None and now - last > wanted.idle_s and (reached or not troubles):
+                if wanted.idle_s is not None and now - last > wanted.idle_s + (0 if reached else JOIN_S):
                     return
                 continue
             reached, last = True, now
