@@ -43,7 +43,7 @@ def running_broker() -> Iterator[Broker]:
 
 
 def serve() -> None:
-    """Obey ``topic NAME PARTITIONS``, ``down``, ``up``, ``rtt MS``, ``fail API ERROR COUNT``."""
+    """Obey ``topic NAME PARTITIONS``, ``down``, ``up``, ``rtt MS``, ``at HOST PORT`` (tell clients so)."""
     import confluent_kafka
 
     folder = Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs"
@@ -65,9 +65,8 @@ def serve() -> None:
             library.rd_kafka_mock_broker_set_up(cluster, 1)
         elif word == "rtt":
             library.rd_kafka_mock_broker_set_rtt(cluster, 1, int(rest[0]))
-        elif word == "fail":
-            api, error, count = map(int, rest)
-            library.rd_kafka_mock_push_request_errors(cluster, api, ctypes.c_size_t(count), *[error] * count)
+        elif word == "at":
+            library.rd_kafka_mock_broker_set_host_port(cluster, 1, rest[0].encode(), int(rest[1]))
         sys.stdout.write("done\n")
         sys.stdout.flush()
 

@@ -6,7 +6,9 @@
 import argparse
 import logging
 import multiprocessing
+import os
 import random
+import signal
 import tempfile
 import threading
 import time
@@ -29,7 +31,8 @@ from zsds.runner.publish import Orders, publish_night
 
 N_PACKETS = 120
 PARTITIONS = 4
-FAULTS = ("kill", "broker", "kill and broker", "two at once")
+FAULTS = ("kill", "two at once", "broker", "kill and broker")
+REAL_FAULTS = ("kill", "two at once", "paused")  # the broker of the tests does not shut out who was paused
 PROCESSES = multiprocessing.get_context("fork")  # starts at once; this process itself has no Kafka client
 
 
@@ -66,6 +69,8 @@ def endure(
     if "broker" in fault:
         flapping.start()
     arguments = (archive.store.root, program, options)
+    if fault == "paused":
+        _pause(archive, arguments, dice, tally)
     if "kill" in fault or fault == "two at once":
         for _ in range(3):
             senders = [
@@ -108,6 +113,24 @@ def finish(folder: Path, program: int, options: KafkaOptions, tally: Tally) -> T
     return tally
 
 
+def _pause(archive: Archive, arguments, dice: random.Random, tally: Tally) -> None:
+    """One publisher stands still in the middle, for longer than its lease; another does its work."""
+    first, second = (PROCESSES.Process(target=send, args=arguments) for _ in range(2))
+    first.start()
+    first.join(dice.uniform(0.05, 0.9))
+    if first.is_alive():
+        os.kill(first.pid, signal.SIGSTOP)
+        tally.faults += 1
+        tally.in_flight += _n_in_flight(archive, arguments[1]) > 0
+        with archive.database.write() as connection:
+            connection.execute(publications.publications.update().values(lease_until=0))
+        second.start()
+        second.join(120)
+        os.kill(first.pid, signal.SIGCONT)
+        _end(second)
+    _end(first)
+
+
 def _end(sender) -> int:
     sender.join(120)
     sender.kill()
@@ -140,7 +163,7 @@ def endure_many(
     archive = outbox.new_archive(folder / "archive", database)
     publish = PublishSettings(transactions=transactions, batch=10, settle_s=0.3, partitions=PARTITIONS)
     tallies = {fault: Tally() for fault in faults}
-    program = 1
+    program = int(os.environ.get("FIRST_PROGRAM", "1"))
     for fault in faults:
         for _ in range(runs):
             program += 1
@@ -168,7 +191,7 @@ def main() -> None:
     parser.add_argument("--no-transactions", action="store_true")
     parser.add_argument("--fault", action="append")
     given = parser.parse_args()
-    faults = given.fault or [fault for fault in FAULTS if not (given.broker and "broker" in fault)]
+    faults = given.fault or (REAL_FAULTS if given.broker else FAULTS)
     with tempfile.TemporaryDirectory() as folder:
         tallies = endure_many(
             Path(folder),

@@ -6,6 +6,7 @@ process that was paused or cut off cannot send any more once another has taken i
 
 import logging
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -184,7 +185,7 @@ class Topic:
         self.name, self.options = name, options
         self.cluster = ""
         self.n_partitions = 0
-        self._trouble = ""
+        self._trouble: Any = None
         self._refusals: dict[int, Any] = {}
         self._reached: dict[int, int] = {}
         self._producer: Any = None
@@ -199,8 +200,9 @@ class Topic:
             **{"message.timeout.ms": int(BATCH_S * 1000)},
         )
         try:
+            self._reach()
             if self._transactions:  # from here on no earlier sender of this topic can add to it
-                self._asked(self._producer.init_transactions, STEP_S + BATCH_S / 2)
+                self._asked(self._producer.init_transactions, BATCH_S / 2)
             self._make()
         except BaseException:
             self._drop()
@@ -310,6 +312,22 @@ class Topic:
             waiting = KafkaError(KafkaError._TIMED_OUT, f"{n_waiting} messages were not taken")
             raise self._told(next(iter(self._refusals.values()), waiting))
 
+    def _reach(self) -> None:
+        """Wait for a broker's first answer; what keeps it away for good, as a password, is told at once."""
+        from confluent_kafka import KafkaException  # noqa: PLC0415
+
+        end = time.monotonic() + BATCH_S / 4
+        while True:
+            try:
+                self._producer.list_topics(timeout=1)
+            except KafkaException as error:
+                self._asked(self._producer.poll, 0)  # the client tells its troubles now
+                reason = self._told(error.args[0])
+                if not isinstance(reason, Unreachable) or time.monotonic() > end:
+                    raise reason from error
+            else:
+                return
+
     def _make(self) -> None:
         """Make sure that the topic exists; a broker that makes topics itself need not let us."""
         if not self._partitions():
@@ -357,8 +375,9 @@ class Topic:
 
     def _noted(self, error: Any) -> None:
         """Keep what the client says between calls: the reason why the next call gets no answer."""
-        self._trouble = error.str()
-        log.info("Kafka: %s", self.options.hidden(self._trouble))
+        if "brokers are down" not in error.str():  # which says less than what came before
+            self._trouble = error
+        log.info("Kafka: %s", self.options.hidden(error.str()))
 
     def _drop(self) -> None:
         from confluent_kafka import KafkaException  # noqa: PLC0415
@@ -372,15 +391,24 @@ class Topic:
         self._producer = None
 
 
-def told(error: Any, options: KafkaOptions, trouble: str = "") -> BadInput:
-    """An error of the client in one line: one that may pass as `Unreachable`, else as `BadInput`."""
+def told(error: Any, options: KafkaOptions, trouble: Any = None) -> BadInput:
+    """An error of the client in one line: one that may pass as `Unreachable`, else as `BadInput`.
+
+    Parameters
+    ----------
+    error : confluent_kafka.KafkaError
+    options : KafkaOptions
+    trouble : confluent_kafka.KafkaError, optional
+        What the client said of its connections before.
+    """
     from confluent_kafka import KafkaError  # noqa: PLC0415
 
     text = options.hidden(error.str() or error.name())
-    reason = options.hidden(trouble)
-    if "authenticat" in (reason + text).lower():
+    reason = options.hidden(trouble.str()) if trouble is not None else ""
+    codes = {one.code() for one in (error, trouble) if one is not None}
+    if KafkaError._AUTHENTICATION in codes:
         return BadInput(options.brokers, f"refuses the user or password ({reason or text})", "check sasl.*")
-    if "ssl" in (reason + text).lower():
+    if KafkaError._SSL in codes:
         return BadInput(
             options.brokers, f"no secure connection ({reason or text})", "check security.protocol, ssl.*"
         )

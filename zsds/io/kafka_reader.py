@@ -143,6 +143,6 @@ def read_topic(options: KafkaOptions, topic: str) -> Iterator[Any]:
         parts = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers]
         yield from until_the_end(reader, parts, lambda error: told(error, options))
     except KafkaException as error:
-        raise told(error.args[0], options, troubles[-1].str() if troubles else "") from error
+        raise told(error.args[0], options, troubles[-1] if troubles else None) from error
     finally:
         reader.close()

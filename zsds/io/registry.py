@@ -46,6 +46,7 @@ class Registry:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder) / FOLDER
         self._known: dict[int, Registered] = {}
+        self._numbers: dict[str, int] = {}
 
     def schemas(self) -> list[Registered]:
         """All schemas in order of their numbers."""
@@ -80,6 +81,11 @@ class Registry:
         BadInput
             If readers of an older version could not read what is written with it.
         """
+        if text not in self._numbers:
+            self._numbers[text] = self._numbered(text)
+        return self._numbers[text]
+
+    def _numbered(self, text: str) -> int:
         schema = json.loads(text)
         while True:
             known = self.schemas()

@@ -11,7 +11,7 @@ from zsds import __version__
 from zsds.core.errors import ZsdsError
 
 CORE = ("numpy", "scipy", "astropy", "sep", "numba", "fastavro", "dask", "pyarrow", "SQLAlchemy")
-EXTRAS = {"fetch": ("pyvo",)}
+EXTRAS = {"fetch": ("pyvo",), "kafka": ("confluent-kafka",)}
 MIN_FREE_GB = 10.0
 CATALOGS = ("gaia", "ps1", "orbits")
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +263,7 @@ class _Publisher:
             return message
         return None
 
-    @property
+    @cached_property
     def _registry(self) -> Registry:
         return registry_of(self.archive, self.options.publish.registry)
 
