@@ -58,6 +58,27 @@ def test_from_archive_to_files(broker, archive, tmp_path):
     assert not any(name.startswith("cutout") for name in records[0])
 
 
+def test_a_night_from_raw_frames_reaches_its_topic_and_its_tar(done_survey, tmp_path):
+    archive = done_survey.copied(tmp_path / "archive").archive
+    n_packets = len(list((archive / "alerts").rglob("*.avro")))
+    with running_broker() as broker:
+        broker.tell("topic", f"ztf_{NIGHT}_programid1", 4)
+        at = ("--broker", broker.address, "--archive", archive, "--json")
+        (sent,) = json.loads(expect(zsds("alerts", "publish", NIGHT, *at)).out)
+        rows = json.loads(expect(zsds("alerts", "verify", NIGHT, *at)).out)
+    assert (sent["sent"], sent["waiting"]) == (n_packets, 0)
+    assert n_packets > 0
+    for row in rows:
+        assert [row[name] for name in ("alerts", "missing", "twice", "foreign", "unsent")] == [
+            n_packets,
+            0,
+            0,
+            0,
+            0,
+        ]
+    assert [row["where"] for row in rows] == [f"ztf_{NIGHT}_programid1", f"ztf_public_{NIGHT}.tar.gz"]
+
+
 def test_schemas_are_listed_and_checked(archive, tmp_path):
     registry = tmp_path / "registry"
     assert expect(zsds("alerts", "schemas", "--archive", archive)).out == ""
