@@ -139,7 +139,12 @@ class _Patience:
 
     def wait(self, error: BaseException, orders: Orders) -> None:
         """Wait for a while; raise what cannot pass by waiting, or has lasted too long."""
-        passing = isinstance(error, Unreachable | OperationalError)
+        if isinstance(error, OperationalError):  # a server that ended in the middle of a transaction
+            problem = f"the connection failed ({' '.join(str(error.orig).split())})"
+            lost = BadInput("the database", problem, "start the database server, or check the URL")
+            lost.__cause__ = error
+            error = lost
+        passing = isinstance(error, Unreachable)
         if not passing and not isinstance(error.__cause__, OperationalError):
             raise error
         now = time.monotonic()
