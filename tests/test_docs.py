@@ -10,9 +10,10 @@ import typer
 import yaml
 
 from zsds.candidates.flags import CANDIDATE_FLAG_MEANINGS, CandidateFlag
-from zsds.cli import alerts, archive, catalogs, demo, images, night  # noqa: F401 - they register commands
+from zsds.cli import alerts, archive, catalogs, demo, images, night, stream  # noqa: F401 - they register commands
 from zsds.cli.app import app
 from zsds.core.flags import FLAG_MEANINGS, Mask
+from zsds.io.kafka import PublishSettings
 from zsds.report import ReportSettings
 from zsds.sim import ComparisonSettings, EpochSettings, TransientSettings
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 GROUPS = [group for _, group in settings_page.COMMANDS]
-GROUPS += [ReportSettings(), ComparisonSettings(), EpochSettings(), TransientSettings()]
+GROUPS += [PublishSettings(), ReportSettings(), ComparisonSettings(), EpochSettings(), TransientSettings()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -69,6 +70,16 @@ def test_commands_named_in_the_documentation_exist():
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: type(group).__name__)
 def test_every_setting_has_a_meaning(group):
     assert [one.path for one in settings_page.settings_of(group) if not one.meaning] == []
+
+
+def test_the_page_of_the_stream_has_its_settings_and_messages():
+    page = (ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
+    for one in settings_page.settings_of(PublishSettings(), "publish."):
+        assert f"| `{one.path}` | `{one.default}` | {one.meaning} |" in page
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "zsds").rglob("*.py"))
+    for line in page.partition("## What may go wrong")[2].splitlines():
+        for words in re.findall(r"`([^`]+)`", line):
+            assert words.startswith(("No such", "another publisher", "sends this")) or words in code, words
 
 
 def test_the_page_of_settings_is_up_to_date():

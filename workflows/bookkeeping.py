@@ -1,8 +1,6 @@
 """Units taken from the ledger before they run, and their outcomes written back."""
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from zsds.core.errors import BadInput
 from zsds.core.settings import settings_hash
 from zsds.db import ledger
 from zsds.db.ledger import LEASE_S, LeaseLostError, Outcome, State
-from zsds.io.store import is_alive
+from zsds.io.store import is_dead, this_process
 from zsds.runner import Finished, Task, run_chain
 from zsds.runner.archive import Archive
 
@@ -39,7 +37,7 @@ class Claims:
         """Take back at once what killed processes of this machine held, without waiting for their leases."""
         with self.archive.database.write() as connection:
             for owner in ledger.owners(connection):
-                if _is_dead(owner):
+                if is_dead(owner):
                     ledger.release(connection, owner)
         return self
 
@@ -49,7 +47,7 @@ class Claims:
     @property
     def owner(self) -> str:
         """Who works on the units, for people to read."""
-        return f"{socket.gethostname()}:{os.getpid()}"
+        return this_process()
 
     def take(self, connection: Connection, task: Task, settings: Any) -> ledger.Unit | None:
         """Claim the unit of a task; None when it is finished with the same settings and inputs.
@@ -173,9 +171,3 @@ def with_unreached(result: list[Finished] | Lost, chain: Chain) -> list[Finished
     because = f"its {result[-1].task.kind} unit {'was rejected' if state is State.REJECTED else 'failed'}"
     after = State.REJECTED if state is State.REJECTED else State.PENDING
     return result + [Finished(task, Outcome(after, because)) for task in chain[len(result) :]]
-
-
-def _is_dead(owner: str) -> bool:
-    """Whether an owner was a process of this machine that is no more."""
-    host, _, pid = owner.rpartition(":")
-    return host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid))

@@ -62,7 +62,7 @@ def test_newer_version(database, url):
 
 
 def test_older_version(database, url, monkeypatch):
-    monkeypatch.setattr(opening, "REVISION", "9998")
+    monkeypatch.setattr(opening, "REVISION", "next")
     with pytest.raises(BadInput, match="zsds init --upgrade"):
         open_database(url)
 

@@ -234,9 +234,9 @@ def test_packets_of_an_earlier_run_make_room(tmp_path):
 def test_tar_is_public_sorted_and_reproducible(tmp_path):
     made = [packet(candid, program) for candid, program in ((30, 1), (4, 1), (200, 2), (5, 3))]
     paths = io_packets.write_packets(tmp_path / "in", made)
-    first = io_packets.tar_night(paths, "20231012", tmp_path / "a")
-    second = io_packets.tar_night(paths[::-1], "20231012", tmp_path / "b")
-    assert (first.path.name, first.n_packets, first.n_withheld) == ("ztf_public_20231012.tar.gz", 2, 2)
+    first = io_packets.tar_night(paths, tmp_path / "a" / "night.tar.gz")
+    second = io_packets.tar_night(paths[::-1], tmp_path / "b" / "night.tar.gz")
+    assert (first.path.name, first.n_packets, first.n_withheld) == ("night.tar.gz", 2, 2)
     assert first.path.read_bytes() == second.path.read_bytes()
     with tarfile.open(first.path) as archive:
         assert archive.getnames() == ["4.avro", "30.avro"]
@@ -248,13 +248,13 @@ def test_tar_of_a_damaged_packet_leaves_nothing(tmp_path):
     (path,) = io_packets.write_packets(tmp_path / "in", [packet()])
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(BadInput):
-        io_packets.tar_night([path], "20231012", tmp_path / "out")
+        io_packets.tar_night([path], tmp_path / "out" / "night.tar.gz")
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_damaged_tar_is_refused(tmp_path):
     paths = io_packets.write_packets(tmp_path / "in", [packet()])
-    tar = io_packets.tar_night(paths, "20231012", tmp_path).path
+    tar = io_packets.tar_night(paths, tmp_path / "night.tar.gz").path
     tar.write_bytes(tar.read_bytes()[:5000])
     with pytest.raises(BadInput, match="not a complete tar"):
         list(io_packets.read_packets(tar))

@@ -118,13 +118,24 @@ def tar(
 ) -> None:
     """The public packets of a night as one tar, as ZTF's public archive has them; proprietary ones stay out.
 
+    It holds what was published, or would be if it were now.
+
     Example: zsds alerts tar 20190110 --archive demo/archive
     """
+    from zsds.core.programs import PUBLIC_PROGRAM  # noqa: PLC0415
     from zsds.io.packets import tar_night  # noqa: PLC0415
+    from zsds.runner.publish import packets_made  # noqa: PLC0415
+    from zsds.runner.status import require_night  # noqa: PLC0415
 
-    paths = _paths(archive, night)
-    made = tar_night(paths, night, out or _opened(archive).store.root / "alerts")
-    typer.echo(f"{made.path}: {made.n_packets} public packets, {made.n_withheld} proprietary ones left out")
+    opened = _opened(archive)
+    require_night(opened, night)
+    paths, n_other = packets_made(opened, night, PUBLIC_PROGRAM)
+    target = opened.store.path("packet_tar", night, opened.camera.prefix)
+    made = tar_night(paths, out / target.name if out else target)
+    left_out = made.n_withheld + n_other
+    typer.echo(
+        f"{made.path}: {made.n_packets} public packets, {left_out} proprietary or unfinished ones left out"
+    )
 
 
 def _packet(archive: Path | None, candid: str, schema: str) -> Path:

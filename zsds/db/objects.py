@@ -86,8 +86,8 @@ def add_packets(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 
     Call it in the transaction that saves their detections. A packet made again keeps its state.
     """
-    published = set(_published(connection, [row["candid"] for row in rows]))
-    put(connection, packets, [{**row, "published": row["candid"] in published} for row in rows], ["candid"])
+    values = [{**row, "published": False} for row in rows]
+    put(connection, packets, values, ["candid"], kept=["published"])
 
 
 def withdraw_packets(connection: Connection, pids: Sequence[int], kept: Collection[int]) -> list[str]:
@@ -112,18 +112,11 @@ def withdraw_packets(connection: Connection, pids: Sequence[int], kept: Collecti
         here = sa.and_(detections.c.pid.in_(part), packets.c.published.is_(False))
         query = sa.select(packets.c.candid, packets.c.path).join(detections).where(here)
         gone |= {row.candid: row.path for row in connection.execute(query) if row.candid not in kept}
-    for part in in_parts(list(gone)):
-        connection.execute(packets.delete().where(packets.c.candid.in_(part)))
-    return list(gone.values())
-
-
-def _published(connection: Connection, candids: Sequence[int]) -> list[int]:
-    published = sa.select(packets.c.candid).where(packets.c.published)
-    return [
-        candid
-        for part in in_parts(candids)
-        for candid in connection.scalars(published.where(packets.c.candid.in_(part)))
-    ]
+    withdrawn: list[str] = []
+    for part in in_parts(list(gone)):  # a publisher may have taken some meanwhile
+        here = sa.and_(packets.c.candid.in_(part), packets.c.published.is_(False))
+        withdrawn += connection.scalars(packets.delete().where(here).returning(packets.c.path))
+    return sorted(withdrawn)
 
 
 def packets_of(

@@ -14,13 +14,19 @@ T = TypeVar("T")
 PARAMETERS = 5000  # bound in one query; databases take some ten thousand
 
 
-def put(connection: Connection, table: sa.Table, rows: Iterable[Row], keys: Sequence[str]) -> None:
-    """Insert rows; where the keys are there already, the other given columns are overwritten."""
+def put(
+    connection: Connection,
+    table: sa.Table,
+    rows: Iterable[Row],
+    keys: Sequence[str],
+    kept: Sequence[str] = (),
+) -> None:
+    """Insert rows; where the keys are there already, the other given columns but ``kept`` are overwritten."""
     rows = [storable(row) for row in rows]
     if not rows:
         return
     insert = _insert(connection, table)
-    changed = {name: insert.excluded[name] for name in rows[0] if name not in keys}
+    changed = {name: insert.excluded[name] for name in rows[0] if name not in (*keys, *kept)}
     if changed:
         connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changed), rows)
     else:

@@ -16,8 +16,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"  # of the newest migration
-REVISIONS = ("0001", "0002")
+REVISION = "0003"  # of the newest migration
+REVISIONS = ("0001", "0002", "0003")
 
 metadata = MetaData(
     naming_convention={
@@ -197,4 +197,16 @@ forced_fluxes = Table(
     Column("status", Integer, nullable=False),
     Column("nearest", JSON),
     sqlite_with_rowid=False,
+)
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("topic", String(249), primary_key=True),
+    Column("cluster", String(64)),
+    Column("owner", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", Real),
+    Column("offsets", JSON, nullable=False),  # of each partition: the first message not yet read back
+    Column("in_flight", JSON, nullable=False),  # candids that were being sent, and may have gone out or not
 )

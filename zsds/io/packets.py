@@ -15,18 +15,17 @@ import fastavro
 from zsds.core.alert_schema import schema_text
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
+from zsds.core.programs import PUBLIC_PROGRAM, programs_in
 from zsds.io.avro import encode_long, encode_record
 from zsds.io.files import write_bytes, written_whole
 
-PUBLIC_PROGRAM = 1
 MAGIC = b"Obj\x01"
 FETCH_AGAIN = "fetch or make the file again"
 
 
 @cache
-def _container_head(version: str) -> tuple[bytes, bytes]:
-    """Header of every container of this version, and the mark that ends each of its blocks."""
-    schema = schema_text(version).encode()
+def _container_head(schema: bytes) -> tuple[bytes, bytes]:
+    """Header of every container of this schema, and the mark that ends each of its blocks."""
     mark = hashlib.md5(schema, usedforsecurity=False).digest()
     head = io.BytesIO()
     metadata = {"avro.codec": b"null", "avro.schema": schema}
@@ -47,8 +46,12 @@ def encode_schemaless(packet: AlertPacket) -> bytes:
 
 def encode_packet(packet: AlertPacket) -> bytes:
     """Avro container of one record with its schema: a file, or a message of the stream."""
-    head, mark = _container_head(packet.schema_version)
-    body = encode_schemaless(packet)
+    return container(schema_text(packet.schema_version).encode(), encode_schemaless(packet))
+
+
+def container(schema: bytes, body: bytes) -> bytes:
+    """Avro container of one record that is encoded already."""
+    head, mark = _container_head(schema)
     return b"".join((head, encode_long(1), encode_long(len(body)), body, mark))
 
 
@@ -156,24 +159,21 @@ class NightTar:
     n_withheld: int
 
 
-def tar_night(packets: Iterable[Path], night: str, folder: Path) -> NightTar:
-    """Write ``ztf_public_<night>.tar.gz`` of the public packets; the same packets give the same bytes.
+def tar_night(packets: Iterable[Path], target: Path) -> NightTar:
+    """Write the public packets as one tar; the same packets give the same bytes.
 
     Parameters
     ----------
     packets : iterable of Path
         Packet files, ``<candid>.avro``.
-    night : str
-        UT date ``YYYYMMDD``.
-    folder : Path
-        Where the tar goes.
+    target : Path
+        The tar, ``ztf_public_<night>.tar.gz``.
 
     Raises
     ------
     BadInput
-        If a packet cannot be read; no tar is left behind.
+        If a packet cannot be read, or a public one shows proprietary epochs; no tar is left behind.
     """
-    target = folder / f"ztf_public_{night}.tar.gz"
     counts = [0, 0]
     with (
         written_whole(target) as temporary,
@@ -190,6 +190,8 @@ def _add_public(archive: tarfile.TarFile, path: Path) -> bool:
     packet = read_packet(path)
     if packet.program_id != PUBLIC_PROGRAM:
         return False
+    if programs_in(packet.record) != {PUBLIC_PROGRAM}:
+        raise BadInput(str(path), "shows proprietary epochs", "make it again with: zsds night --again")
     content = path.read_bytes()
     member = tarfile.TarInfo(packet_name(packet))
     member.size = len(content)

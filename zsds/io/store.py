@@ -302,3 +302,14 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return pid > 0
+
+
+def this_process() -> str:
+    """Name of this process as owner of what it works on: host and process number."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether an owner was a process of this machine that is no more."""
+    host, _, pid = owner.rpartition(":")
+    return host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid))

@@ -13,7 +13,9 @@ from zsds.core.errors import BadInput, ZsdsError
 CORE = ("numpy", "scipy", "astropy", "sep", "numba", "fastavro", "dask", "pyarrow", "SQLAlchemy")
 EXTRAS = {
     "fetch": ("pyvo",),
+    "kafka": ("confluent-kafka",),
     "postgresql": ("psycopg",),
+    "service": ("fastapi", "uvicorn", "prometheus-client"),
     "cluster": ("dask-jobqueue", "dask-kubernetes", "cryptography"),
 }
 MIN_FREE_GB = 10.0

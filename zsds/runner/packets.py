@@ -9,10 +9,11 @@ from sqlalchemy.engine import Connection
 from zsds.alerts import OwnFacts, Past, build_own_packet, build_packet, candidate_records
 from zsds.associate.history import Epoch, History
 from zsds.core.ids import QuadrantId
+from zsds.core.programs import programs_shown
 from zsds.db.history import histories_of
 from zsds.db.objects import names_of, objects_named
 from zsds.io.files import write_bytes
-from zsds.io.packets import PUBLIC_PROGRAM, encode_packet
+from zsds.io.packets import encode_packet
 from zsds.io.stamps import read_cutouts, read_stamps
 from zsds.pipeline.settings import Settings
 from zsds.runner.archive import Archive
@@ -36,7 +37,7 @@ def run_packets(
     epoch = Epoch(facts["jd"], facts["field"], facts["rcid"])
     with archive.database.read() as connection:
         names = names_of(connection, found["candid"].tolist())
-        shown = shown_programs(facts["programid"])
+        shown = programs_shown(facts["programid"])
         histories = histories_of(connection, found["ra"], found["dec"], epoch, program_ids=shown)
         objects = _objects(connection, [names[candid] for candid in found["candid"].tolist()])
     forced = forced_histories(archive, objects, [history.images for history in histories])
@@ -67,11 +68,6 @@ def _own_facts(archive: Archive, identifier: QuadrantId, metrics: Mapping[str, A
         archive.camera.pixel_scale_arcsec,
         **metrics["made_with"],
     )
-
-
-def shown_programs(program_id: int) -> set[int]:
-    """Programs whose data a packet may show in its history: the public one, and its own."""
-    return {PUBLIC_PROGRAM, program_id}
 
 
 def _objects(connection: Connection, names: Sequence[str]) -> Table:

@@ -1,0 +1,118 @@
+"""The commands of the stream, as a user calls them."""
+
+import json
+
+import outbox
+import pytest
+from kafka_broker import running_broker
+from outbox import FIRST, NIGHT, add_quadrant
+from survey import expect, zsds
+
+from zsds.core.alert_schema import schema_text
+from zsds.io.packets import decode_packet
+from zsds.io.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def broker():
+    with running_broker() as broker:
+        for program in (1, 2):
+            broker.tell("topic", f"ztf_{NIGHT}_programid{program}", 4)
+        yield broker
+
+
+@pytest.fixture
+def archive(tmp_path):
+    archive = outbox.new_archive(tmp_path / "archive")
+    add_quadrant(archive, range(FIRST, FIRST + 4))
+    add_quadrant(archive, range(FIRST + 100, FIRST + 102), program=2)
+    yield archive.store.root
+    archive.database.close()
+
+
+def test_from_archive_to_files(broker, archive, tmp_path):
+    at = ("--broker", broker.address)
+    rows = json.loads(expect(zsds("alerts", "publish", NIGHT, *at, "--archive", archive, "--json")).out)
+    assert [(row["topic"], row["sent"]) for row in rows] == [(f"ztf_{NIGHT}_programid1", 4)]
+    both = ("--program", 1, "--program", 2)
+    rows = json.loads(
+        expect(zsds("alerts", "publish", NIGHT, *at, *both, "--archive", archive, "--json")).out
+    )
+    assert [row["sent"] for row in rows] == [0, 2]
+    expect(zsds("alerts", "tar", NIGHT, "--archive", archive))
+    rows = json.loads(expect(zsds("alerts", "verify", NIGHT, *at, "--archive", archive, "--json")).out)
+    assert [(row["where"], row["alerts"]) for row in rows] == [
+        (f"ztf_{NIGHT}_programid1", 4), (f"ztf_public_{NIGHT}.tar.gz", 4)
+    ]  # fmt: skip
+    out = tmp_path / "alerts"
+    lines = expect(zsds("alerts", "consume", *at, "--count", 4, "--out", out)).out.splitlines()
+    assert sorted(line.split()[1] for line in lines) == [str(FIRST + i) for i in range(4)]
+    for file in out.iterdir():
+        assert file.read_bytes() == next((archive / "alerts").rglob(file.name)).read_bytes()
+        assert decode_packet(file.read_bytes()).program_id == 1
+    called = expect(
+        zsds("alerts", "consume", *at, "--topics", f"ztf_{NIGHT}_programid2", "--idle", 1, "--json")
+    )
+    records = [json.loads(line) for line in called.out.splitlines()]
+    assert {record["candidate"]["programid"] for record in records} == {2}
+    assert not any(name.startswith("cutout") for name in records[0])
+
+
+def test_a_night_from_raw_frames_reaches_its_topic_and_its_tar(done_survey, tmp_path):
+    archive = done_survey.copied(tmp_path / "archive").archive
+    n_packets = len(list((archive / "alerts").rglob("*.avro")))
+    with running_broker() as broker:
+        broker.tell("topic", f"ztf_{NIGHT}_programid1", 4)
+        at = ("--broker", broker.address, "--archive", archive, "--json")
+        (sent,) = json.loads(expect(zsds("alerts", "publish", NIGHT, *at)).out)
+        rows = json.loads(expect(zsds("alerts", "verify", NIGHT, *at)).out)
+    assert (sent["sent"], sent["waiting"]) == (n_packets, 0)
+    assert n_packets > 0
+    for row in rows:
+        assert [row[name] for name in ("alerts", "missing", "twice", "foreign", "unsent")] == [
+            n_packets,
+            0,
+            0,
+            0,
+            0,
+        ]
+    assert [row["where"] for row in rows] == [f"ztf_{NIGHT}_programid1", f"ztf_public_{NIGHT}.tar.gz"]
+
+
+def test_schemas_are_listed_and_checked(archive, tmp_path):
+    registry = tmp_path / "registry"
+    assert expect(zsds("alerts", "schemas", "--archive", archive)).out == ""
+    schema = json.loads(schema_text())
+    Registry(registry).number(schema_text())
+    rows = json.loads(expect(zsds("alerts", "schemas", "--registry", registry, "--json")).out)
+    assert rows == [{"number": 1, "record": "ztf.alert", "version": "4.02"}]
+    schema["fields"].append({"name": "extra", "type": "int"})
+    new = tmp_path / "next.avsc"
+    new.write_text(json.dumps(schema))
+    assert "1 registered" in expect(zsds("alerts", "schemas", "--registry", registry, "--check", new)).out
+    schema["fields"] = schema["fields"][1:]
+    new.write_text(json.dumps(schema))
+    called = zsds("alerts", "schemas", "--registry", registry, "--check", new)
+    assert called.status == 1
+    assert "schemavsn is missing" in called.err
+
+
+MISTAKES = [
+    (("alerts", "publish", NIGHT), 1, "no broker is named"),
+    (("alerts", "publish", "20010101", "--broker", "localhost:9"), 1, "zsds night"),
+    (("alerts", "publish", NIGHT, "--broker", "me:secret@localhost:9"), 1, "sasl.password"),
+    (("alerts", "publish", NIGHT, "--broker", "localhost:9", "--until", "2026-01-01"), 2, "--follow"),
+    (("alerts", "publish", NIGHT, "--broker", "localhost:9", "--follow", "--until", "dawn"), 2, "in UT"),
+    (("alerts", "publish", NIGHT, "--kafka", "no.yaml"), 1, "check the path"),
+    (("alerts", "consume", "--broker", "localhost:9", "--from", "middle"), 2, "beginning or end"),
+    (("alerts", "schemas", "--check", "no.avsc"), 1, "check the path"),
+]
+
+
+@pytest.mark.parametrize("words, status, told", MISTAKES, ids=lambda value: str(value)[:60])
+def test_mistakes_are_one_line(archive, words, status, told):
+    called = zsds(*words, env_archive=archive)
+    assert called.status == status
+    (line,) = called.err.splitlines()
+    assert told in line
+    assert "secret@" not in line

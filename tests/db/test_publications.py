@@ -1,0 +1,127 @@
+"""One sender a topic, and what it has in hand; the outbox under a publisher's feet."""
+
+import pytest
+import sqlalchemy as sa
+from outbox import FIRST, NIGHT, add_quadrant, finish_quadrant, new_archive
+
+from zsds.core.errors import BadInput
+from zsds.db import create_database, publications
+from zsds.db.ledger import LeaseLostError
+from zsds.db.objects import add_packets, packets_of, withdraw_packets
+
+TOPIC = "ztf_20190110_programid1"
+
+
+@pytest.fixture
+def archive(tmp_path, url):
+    archive = new_archive(tmp_path / "archive", url)
+    yield archive
+    archive.database.close()
+
+
+def take(archive, owner="a", dead=False, lease_s=60.0):
+    with archive.database.write() as connection:
+        return publications.take(connection, TOPIC, NIGHT, 1, owner, lambda _: dead, lease_s)
+
+
+def published(archive):
+    with archive.database.read() as connection:
+        return [row["candid"] for row in packets_of(connection, NIGHT, published=True)]
+
+
+def test_one_sender_at_a_time(archive):
+    first = take(archive)
+    with pytest.raises(BadInput, match=r"another publisher \(a\)"):
+        take(archive, "b")
+    with archive.database.write() as connection:
+        publications.give_back(connection, first)
+    take(archive, "b")
+    late = take(archive, "c", dead=True)
+    assert late.attempt == 3
+    with archive.database.write() as connection:
+        publications.give_back(connection, first)  # changes nothing: it is another's
+    with pytest.raises(BadInput, match="another publisher"):
+        take(archive, "d")
+    take(archive, "c", lease_s=0)
+    assert take(archive, "e").attempt == 5
+
+
+def test_who_lost_the_topic_can_take_nothing(archive):
+    candids = add_quadrant(archive, range(FIRST, FIRST + 3))
+    first = take(archive, lease_s=0)
+    take(archive, "b")
+    for call in (
+        lambda c: publications.take_packets(c, first, candids),
+        lambda c: publications.settle(c, first, (), candids, "x", {0: 1}),
+        lambda c: publications.renew(c, first),
+        lambda c: publications.forget(c, first),
+    ):
+        with pytest.raises(LeaseLostError), archive.database.write() as connection:
+            call(connection)
+    assert published(archive) == []
+
+
+def test_only_finished_packets_of_the_program_are_sent(archive):
+    candids = add_quadrant(archive, range(FIRST, FIRST + 3))
+    add_quadrant(archive, range(FIRST + 100, FIRST + 102), program=2)
+    add_quadrant(archive, range(FIRST + 200, FIRST + 202), done=False)
+    add_quadrant(archive, range(FIRST + 300, FIRST + 302), night="20190111")
+    held = take(archive)
+    with archive.database.write() as connection:
+        assert publications.ready_packets(connection, held, 100) == candids
+        assert publications.ready_packets(connection, held, 2) == candids[:2]
+        assert list(publications.take_packets(connection, held, range(FIRST, FIRST + 400))) == candids
+        assert publications.ready_packets(connection, held, 100) == []
+        assert publications.count_packets(connection, NIGHT) == {(1, True): 3, (1, False): 2, (2, False): 2}
+        made = [row["candid"] for row in publications.made_packets(connection, NIGHT, 1)]
+    assert made == candids
+    finish_quadrant(archive, FIRST, "running")
+    with archive.database.read() as connection:
+        assert [row["candid"] for row in publications.made_packets(connection, NIGHT, 1)] == candids
+
+
+def test_what_was_in_flight_is_settled_by_the_topic(archive):
+    candids = add_quadrant(archive, range(FIRST, FIRST + 4))
+    held = take(archive)
+    with archive.database.write() as connection:
+        publications.take_packets(connection, held, candids[:3])
+    later = take(archive, "b", dead=True)
+    assert later.in_flight == candids[:3]
+    assert published(archive) == candids[:3]
+    with archive.database.write() as connection:
+        new = publications.settle(
+            connection, later, later.in_flight, [candids[1], candids[3], 77], "c", {0: 9, 3: 4}
+        )
+    assert new == 1
+    assert published(archive) == [candids[1], candids[3]]
+    last = take(archive, "b")
+    assert (last.cluster, last.offsets, last.in_flight) == ("c", {0: 9, 3: 4}, [])
+    with archive.database.write() as connection:
+        publications.forget(connection, last)
+    assert published(archive) == []
+    assert take(archive, "b").offsets == {}
+
+
+def test_nothing_under_way_is_withdrawn_or_unmarked(archive):
+    candids = add_quadrant(archive, range(FIRST, FIRST + 3))
+    held = take(archive)
+    with archive.database.write() as connection:
+        rows = [dict(row) for row in packets_of(connection, NIGHT)]
+        publications.take_packets(connection, held, candids[:2])
+        for row in rows:
+            row.pop("published")
+        add_packets(connection, rows)
+        gone = withdraw_packets(connection, [FIRST], [])
+    assert [path.rpartition("/")[2] for path in gone] == [f"{candids[2]}.avro"]
+    assert published(archive) == candids[:2]
+
+
+def test_an_older_database_is_brought_up_to_date(archive, url):
+    candids = add_quadrant(archive, range(FIRST, FIRST + 2))
+    with archive.database.write() as connection:
+        connection.execute(sa.text("DROP TABLE publications"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    create_database(url).close()
+    held = take(archive)
+    with archive.database.read() as connection:
+        assert publications.ready_packets(connection, held, 9) == candids

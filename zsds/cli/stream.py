@@ -1,0 +1,259 @@
+"""Commands that send alerts to Kafka and read them there."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zsds.cli.alerts import group
+from zsds.cli.app import Archive, AsJson, MaybeArchive, Night, progress_told, show
+from zsds.core.errors import BadInput, WrongCall
+from zsds.core.programs import PUBLIC_PROGRAM
+
+Broker = Annotated[
+    str | None, typer.Option("--broker", help="HOST:PORT of a Kafka broker; passwords never go here.")
+]
+Options = Annotated[
+    Path | None,
+    typer.Option("--kafka", envvar="ZSDS_KAFKA", help="YAML file of Kafka's options (or ZSDS_KAFKA)."),
+]
+Programs = Annotated[
+    list[int] | None,
+    typer.Option("--program", help="Program to send; repeat for more. Default: 1, the public one."),
+]
+ALERT_TOPICS = "^[a-z0-9]+_[0-9]{8}_programid1$"
+
+
+def _moment(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise WrongCall(text, "is not a time", "write it as 2026-01-16T13:30, in UT") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+@group.command("publish")
+def publish(
+    archive: Archive,
+    night: Night,
+    programs: Programs = None,
+    broker: Broker = None,
+    kafka: Options = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with packets as they appear.")] = False,
+    until: Annotated[
+        str | None,
+        typer.Option(help="End of --follow, in UT: 2026-01-16T13:30. Default: until Ctrl-C or kill."),
+    ] = None,
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Believe the topic alone: read all of it, send what it lacks.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send a night's packets to Kafka, each once; what was sent already stays as it is.
+
+    Example: zsds alerts publish 20260115 --broker localhost:9092 --archive demo/archive
+    """
+    from zsds.io.kafka import load_options  # noqa: PLC0415
+    from zsds.runner.archive import open_archive  # noqa: PLC0415
+    from zsds.runner.publish import Orders, count_unpublished, publish_night, records  # noqa: PLC0415
+    from zsds.runner.status import require_night  # noqa: PLC0415
+
+    if until and not follow:
+        raise WrongCall("--until", "has no meaning without --follow", "give both")
+    options = load_options(kafka, broker)
+    opened = open_archive(archive)
+    if not follow:
+        require_night(opened, night)
+    wanted = sorted(set(programs or [PUBLIC_PROGRAM]))
+    end = _moment(until) if until else None
+    total = sum(count_unpublished(opened, night, program) for program in wanted)
+    with _stopped_by_signals() as stop, progress_told("publish") as tell:
+        done = 0
+
+        def advance(n_sent: int) -> None:
+            nonlocal done
+            done += n_sent
+            if tell is not None and not follow:
+                tell(done, total)
+
+        orders = Orders(follow, end, reread, stop, advance)
+        results = _each(lambda program: publish_night(opened, night, program, options, orders), wanted)
+    show(records(results), as_json)
+    refused = {candid: reason for one in results for candid, reason in one.refused.items()}
+    for candid, reason in sorted(refused.items()):
+        typer.echo(f"zsds: packet {candid} was not sent: {reason}", err=True)
+    if refused:
+        sys.exit(1)
+
+
+def _each(send: Any, programs: list[int]) -> list[Any]:
+    """What came of each program; together, since the topics of a running night are followed at once."""
+    if len(programs) == 1:
+        return [send(programs[0])]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    with ThreadPoolExecutor(len(programs)) as threads:
+        return list(threads.map(send, programs))
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and kill set; a second one ends the process at once."""
+    stop = threading.Event()
+    before = {}
+
+    def tell(number: int, _frame: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@group.command("consume")
+def consume(
+    broker: Broker = None,
+    kafka: Options = None,
+    topics: Annotated[
+        str, typer.Option(help="Name of a topic, or a pattern that begins with ^.")
+    ] = ALERT_TOPICS,
+    reader_group: Annotated[
+        str | None,
+        typer.Option("--group", help="Group that shares the work and remembers where it was. Default: none."),
+    ] = None,
+    start: Annotated[
+        str, typer.Option("--from", help="beginning or end, where the group was never before.")
+    ] = ("beginning"),
+    out: Annotated[Path | None, typer.Option(help="Folder to write <candid>.avro files into.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many alerts.")] = None,
+    idle: Annotated[
+        float | None, typer.Option(min=0, help="End when nothing came for so many seconds.")
+    ] = None,
+    registry: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the publisher's schemas, for messages in Confluent's framing."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each alert as a line of JSON, without stamps.")
+    ] = False,
+) -> None:
+    """Read alerts from Kafka, as they come: one line each, or files.
+
+    Example: zsds alerts consume --broker localhost:9092 --group mine --out alerts
+    """
+    from zsds.io.files import write_bytes  # noqa: PLC0415
+    from zsds.io.kafka import load_options  # noqa: PLC0415
+    from zsds.io.kafka_reader import Wanted, read_alerts  # noqa: PLC0415
+    from zsds.io.messages import container_of  # noqa: PLC0415
+    from zsds.io.registry import Registry  # noqa: PLC0415
+
+    if start not in ("beginning", "end"):
+        raise WrongCall("--from", f"is {start!r}", "write beginning or end")
+    known = Registry(registry) if registry else None
+    damaged = 0
+    with _stopped_by_signals() as stop:
+        wanted = Wanted(topics, reader_group, start == "end", count, idle, stop)
+        for alert in read_alerts(load_options(kafka, broker), wanted, known):
+            if isinstance(alert.packet, BadInput):
+                damaged += 1
+                typer.echo(f"zsds: {alert.packet}", err=True)
+                continue
+            if out is not None:
+                content = container_of(alert.packet, alert.key, alert.value, known)
+                write_bytes(out / f"{alert.packet.candid}.avro", content)
+            typer.echo(_line(alert, as_json))
+    if damaged:
+        sys.exit(1)
+
+
+def _line(alert: Any, as_json: bool) -> str:
+    record = alert.packet.record
+    if as_json:
+        values = {name: value for name, value in record.items() if not name.startswith("cutout")}
+        return json.dumps({"topic": alert.topic, **values}, default=str)
+    about = record["candidate"]
+    sign = "+" if about["isdiffpos"] in ("t", "1") else "-"
+    position = f"{about['ra']:.5f} {about['dec']:+.5f}"
+    return (
+        f"{alert.topic} {record['candid']} {record['objectId']} {position} "
+        f"{sign} {about['magpsf']:.3f} {about['sigmapsf']:.3f} fid {about['fid']} jd {about['jd']:.6f}"
+    )
+
+
+@group.command("verify")
+def verify(
+    archive: Archive,
+    night: Night,
+    programs: Programs = None,
+    broker: Broker = None,
+    kafka: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a night's topic, and its tar, with the archive: nothing missing, twice, or of another program.
+
+    Example: zsds alerts verify 20260115 --broker localhost:9092 --archive demo/archive
+    """
+    from zsds.io.kafka import load_options  # noqa: PLC0415
+    from zsds.runner.archive import open_archive  # noqa: PLC0415
+    from zsds.runner.verify import verify_night  # noqa: PLC0415
+
+    opened = open_archive(archive)
+    options = load_options(kafka, broker)
+    rows = [
+        row
+        for program in sorted(set(programs or [PUBLIC_PROGRAM]))
+        for row in verify_night(opened, night, program, options)
+    ]
+    show(rows, as_json)
+    if any(row["missing"] or row["twice"] or row["foreign"] for row in rows):
+        sys.exit(1)
+
+
+@group.command("schemas")
+def schemas(
+    archive: MaybeArchive = None,
+    registry: Annotated[
+        Path | None, typer.Option(help="Folder of schemas; default: the archive's own.")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="A next version, .avsc: can readers of those registered read it?")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the schemas that have numbers, or see whether a next version may join them.
+
+    Example: zsds alerts schemas --archive demo/archive --check next.avsc
+    """
+    from zsds.cli.app import require_archive  # noqa: PLC0415
+    from zsds.io.registry import Registry  # noqa: PLC0415
+    from zsds.runner.archive import open_archive  # noqa: PLC0415
+    from zsds.runner.publish import registry_of  # noqa: PLC0415
+
+    found = Registry(registry) if registry else registry_of(open_archive(require_archive(archive)))
+    if check is None:
+        show(
+            [
+                {"number": s.number, "record": s.name, "version": s.schema.get("version")}
+                for s in found.schemas()
+            ],
+            as_json,
+        )
+        return
+    try:
+        text = check.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(str(check), f"cannot be read ({error.strerror})", "check the path") from error
+    compared = found.require_readable(text, str(check))
+    typer.echo(f"{check}: readers of {len(compared)} registered versions can read it")
