@@ -26,6 +26,7 @@ LOOK_S = 1.0  # between looks at the folder
 STRAGGLER_S = 60.0  # an exposure waits so long for its last frames before its packets are made without them
 OUTAGE_S = 600.0  # a database may be away for so long
 RETRY_S = 5.0
+TO_PACK = (("difference", State.DONE), ("packets", State.PENDING))  # the latter lost the database
 
 Tell = Callable[[str], None]
 
@@ -197,7 +198,7 @@ class _Live:
             exposure = self._exposure(done.task.key)
             if done.task.kind == "packets":
                 self._told_when_packed(done, exposure)
-            elif done.task.kind == "difference" and done.outcome.state is State.DONE:
+            if (done.task.kind, done.outcome.state) in TO_PACK:
                 exposure.found.add(done.task.key)
 
     def _with_latency(self, done: Finished) -> Finished:

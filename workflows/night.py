@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 from zsds.workflows.bookkeeping import Chain, Claims, run_chains
-from zsds.workflows.cluster import Distributed, Serial, open_cluster
+from zsds.workflows.cluster import Distributed, Serial, cluster_for, open_cluster
 
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId, reference_id
@@ -62,9 +62,7 @@ def run_nights(
         with archive.database.read() as connection:
             claims.require_free(unit for night in in_order for unit in ledger.units_of(connection, night))
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
-        where = (
-            cluster if chains or _are_packets_left(archive, in_order) else "serial"
-        )  # nobody needs workers
+        where = cluster_for(cluster, bool(chains) or _are_packets_left(archive, in_order))
         with open_cluster(where, n_workers, settings.cluster, archive.store.root, claims.renew) as workers:
             with progress("quadrants", len(chains)) as advance:
                 run_chains(workers, chains, claims, advance, together=_frame)

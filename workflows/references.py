@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zsds.workflows.bookkeeping import Chain, Claims, run_chains
-from zsds.workflows.cluster import open_cluster
+from zsds.workflows.cluster import cluster_for, open_cluster
 from zsds.workflows.night import Progress, rfid_of
 
 from zsds.core.errors import BadInput
@@ -45,7 +45,7 @@ def run_references(
     archive.store.clean_staging()
     with Claims(archive, settings, again) as claims:
         chains = plan_references(archive, nights, claims)
-        where = cluster if chains else "serial"  # without work nobody is asked for workers
+        where = cluster_for(cluster, bool(chains))
         with (
             open_cluster(where, n_workers, settings.cluster, archive.store.root, claims.renew) as workers,
             progress("references", len(chains)) as advance,

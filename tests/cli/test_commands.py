@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import typer
 from survey import NIGHT, SERIAL, expect, zsds
 
-from zsds.cli import alerts, archive, catalogs, demo, images, night  # noqa: F401
+from zsds.cli import alerts, archive, catalogs, demo, images, night, serve, stream  # noqa: F401
 from zsds.cli.app import app, progress
 from zsds.db.schema import units as unit_table
 from zsds.runner.status import failures
@@ -35,6 +35,7 @@ def test_all_commands_are_there():
     assert names >= {
         "doctor", "init", "simulate", "catalogs import", "catalogs fetch", "catalogs list", "ingest",
         "calibrate", "references", "night", "difference", "alerts list", "alerts show", "alerts tar",
+        "alerts publish", "alerts consume", "alerts verify", "alerts schemas", "serve",
         "status", "where", "report", "demo",
     }  # fmt: skip
 

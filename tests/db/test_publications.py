@@ -119,7 +119,8 @@ def test_nothing_under_way_is_withdrawn_or_unmarked(archive):
 def test_an_older_database_is_brought_up_to_date(archive, url):
     candids = add_quadrant(archive, range(FIRST, FIRST + 2))
     with archive.database.write() as connection:
-        connection.execute(sa.text("DROP TABLE publications"))
+        for table in ("publications", "forced_fluxes"):
+            connection.execute(sa.text(f"DROP TABLE {table}"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     create_database(url).close()
     held = take(archive)

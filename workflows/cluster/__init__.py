@@ -15,7 +15,10 @@ from zsds.workflows.cluster.units import Distributed, Lost, Serial
 from zsds.core.cluster import ClusterSettings
 from zsds.core.errors import SettingsError, WrongCall
 
-__all__ = ["WORKER_ENVIRONMENT", "Distributed", "Lost", "Serial", "open_cluster"]
+__all__ = ["WORKER_ENVIRONMENT", "Distributed", "Lost", "Serial", "cluster_for", "open_cluster"]
+
+NAMES = ("serial", "local", "slurm", "kubernetes")
+SCHEMES = ("tcp://", "tls://")
 
 
 @contextmanager
@@ -48,6 +51,7 @@ def open_cluster(
     BadInput
         If no worker comes, or the first to come are of another version or do not see the archive.
     """
+    _require_known(address)
     settings = settings or ClusterSettings()
     require_sensible(settings)
     if n_workers is not None:
@@ -64,6 +68,27 @@ def open_cluster(
             workers.watch.wait_for_first()
             require_fit(workers, archive)
             yield workers
+
+
+def cluster_for(address: str, has_work: bool) -> str:
+    """Where to run: this process if there is nothing to do, so that nobody is asked for workers.
+
+    Raises
+    ------
+    WrongCall
+        For an unknown address.
+    """
+    _require_known(address)
+    return address if has_work else "serial"
+
+
+def _require_known(address: str) -> None:
+    if address not in NAMES and not address.startswith(SCHEMES):
+        problem, remedy = (
+            f"{address!r} is not a cluster",
+            "use local, serial, slurm, kubernetes or tcp://HOST:PORT",
+        )
+        raise WrongCall("--cluster", problem, remedy)
 
 
 def require_sensible(settings: ClusterSettings) -> None:
@@ -93,10 +118,4 @@ def _remote_workers(
         return slurm_workers(settings, archive)
     if address == "kubernetes":
         return kubernetes_workers(settings, archive)
-    if address.startswith(("tcp://", "tls://")):
-        return existing_workers(address, settings)
-    problem, remedy = (
-        f"{address!r} is not a cluster",
-        "use local, serial, slurm, kubernetes or tcp://HOST:PORT",
-    )
-    raise WrongCall("--cluster", problem, remedy)
+    return existing_workers(address, settings)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zsds.core.errors import UnusableData, ZsdsError
+from zsds.db.database import Unreachable
 from zsds.db.ledger import Outcome, State
 from zsds.kernels import first_use
 from zsds.pipeline.settings import Settings
@@ -76,6 +77,8 @@ def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
             metrics = dict(STEPS[task.kind](task.key, task.inputs, archive, settings))
     except UnusableData as error:
         state, reason, metrics = State.REJECTED, str(error), dict(error.numbers)
+    except Unreachable as error:
+        state, reason = State.PENDING, str(error)
     except ZsdsError as error:  # a file or a setting that somebody can mend: the next run tries again
         state, reason = State.FAILED, str(error)
     except OSError as error:

@@ -10,7 +10,7 @@ from zsds.runner.archive import Archive
 from zsds.runner.situation import NightSituation, look
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a registry keeps collectors by identity
 class ArchiveCollector:
     """Metrics of the newest nights of an archive."""
 
