@@ -142,7 +142,7 @@ def test_a_database_that_comes_back_loses_nothing(unseen, done_survey, tmp_path,
         shutil.copy(frame, tmp_path / "incoming")
     with followed(unseen, tmp_path / "incoming") as told:
         wait_for(lambda: states(unseen, "packets") == [State.DONE] * 6)
-    monkeypatch.undo()
+        monkeypatch.undo()
     assert sum(line.startswith("waiting: ") for line in told) >= 2
     same_findings(unseen, done_survey)
 
