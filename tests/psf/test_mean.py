@@ -1,11 +1,13 @@
 """The mean star over sub-pixel places."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.fft import irfft2, rfft2
 
 from zsds.core.psf import GaussianPsf
-from zsds.psf import MoffatPsf
+from zsds.psf import GridPsf, MoffatPsf
 from zsds.psf.mean import MeanPsf, centred, mean_psf, phase_ramp
 
 SIZE = 64
@@ -27,7 +29,7 @@ def test_flux_by_the_mean_star_is_right_on_average(psf):
         return np.mean([np.sum(grid * star) for star in stars]) / np.sum(grid**2) - 1
 
     assert bias(psf.at(0, 0)) < -0.03
-    assert bias(mean_psf(psf, 0, 0).at(0, 0)) == pytest.approx(0, abs=0.005)
+    assert bias(mean_psf(psf, (9, 9)).at(0, 0)) == pytest.approx(0, abs=0.005)
 
 
 def test_mean_star_keeps_all_light_and_moves():
@@ -42,5 +44,27 @@ def test_mean_star_keeps_all_light_and_moves():
 
 def test_well_sampled_psf_is_its_own_mean():
     psf = GaussianPsf(3.0, 25)
-    assert mean_psf(psf, 0, 0) is psf
+    assert mean_psf(psf, (9, 9)) is psf
     np.testing.assert_allclose(MeanPsf(psf).at(0, 0), psf.at(0, 0), atol=1e-4)
+
+
+class SharpCorner:
+    """Well sampled in the middle of an image, not in one corner."""
+
+    size = 25
+
+    def at(self, x, y, dx=0.0, dy=0.0):
+        return GaussianPsf(1.4 if x + y < 50 else 3.0, self.size).at(x, y, dx, dy)
+
+
+def test_one_sharp_corner_is_enough():
+    assert isinstance(mean_psf(SharpCorner(), (200, 300)), MeanPsf)
+
+
+def test_means_are_not_taken_of_means():
+    stamp = MoffatPsf.of_fwhm(1.2, 3.0, 31).at(0, 0)
+    known = GridPsf.from_stamps(stamp[None, None], [0], [0], is_mean=True)
+    assert mean_psf(known, (9, 9)) is known
+    assert isinstance(mean_psf(replace(known, is_mean=False), (9, 9)), MeanPsf)
+    twice = MeanPsf(known)
+    assert mean_psf(twice, (9, 9)) is twice

@@ -292,7 +292,7 @@ def _cleaned(
     factor = settings.threshold * _noise_after(kernel)
     column, row = found["xcpeak"], found["ycpeak"]
     excess = np.empty(len(found))
-    rank = min(settings.min_pixels, 9)
+    rank = min(max(settings.min_pixels, 1), 9)
     excess_over(data, hidden, noise, kernel / np.sum(kernel), factor, column, row, rank, excess)
     form = np.column_stack([found[name] for name in ("cxx", "cyy", "cxy")])
     extent = found["npix"] / (np.pi * found["a"] * found["b"])

@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -23,9 +24,9 @@ _REMEDIES = {
     errno.EROFS: ("lies on a read-only file system", "choose another archive folder"),
 }
 
-_DAMAGE = (
+DAMAGE = (  # what astropy makes of damaged files
     *(AstropyUserWarning, OSError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
-    *(RuntimeError, fits.VerifyError),
+    *(RuntimeError, zlib.error, fits.VerifyError),
 )
 
 
@@ -79,7 +80,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_fits(path: Path, hdus: fits.HDUList) -> None:
     """Write HDUs, with CHECKSUM and DATASUM whose comments carry no date: equal input gives equal bytes.
 
-    Compressed images come as tables (`zsds.io.tiles.compressed`).
+    Compressed images come as tables (`zsds.io.tiles.compressed`); other tables hold no columns of variable
+    length, whose checksums would not be theirs.
     """
     hdus.update_extend()
     for hdu in hdus:
@@ -112,6 +114,6 @@ def opened_fits(path: Path) -> Iterator[fits.HDUList]:
             warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
             with fits.open(file, memmap=False, lazy_load_hdus=False) as hdus:
                 yield hdus
-    except _DAMAGE as error:
+    except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(str(path), f"not a readable FITS file ({reason})", "fetch or make it again") from error

@@ -4,7 +4,6 @@ import gzip
 import io
 import os
 import warnings
-import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,12 @@ from zsds.core.errors import BadInput
 from zsds.core.exposure import Info
 from zsds.core.ids import file_time
 from zsds.core.raw import RawCcd, RawQuadrant
-from zsds.io.files import write_bytes
+from zsds.io.files import DAMAGE, write_bytes
 from zsds.io.raw_header import RawHeader, header_cards, read_header
 from zsds.io.tiles import read_pixels
 
 FRAME_LETTERS = {"science": "o", "bias": "b", "dark": "d", "flat": "f"}
 OTHER_CAMERA = "use the camera file of this instrument and readout mode"
-_DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, fits.VerifyError)
 
 
 def read_raw(
@@ -63,7 +61,7 @@ def read_raw(
                 return _read(hdus, path, camera, quadrants, ccd)
     except Warning:
         raise BadInput(str(path), "the file is truncated", "fetch it again") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         problem = _first_line(error)
         raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
 
@@ -85,7 +83,7 @@ def read_raw_headers(path: str | Path, camera: Camera) -> list[RawHeader]:
                 if not camera.one_file:
                     return [_header(hdus, path, camera, None)]
                 return [_header(hdus, path, camera, ccd) for ccd in camera.detectors]
-    except _DAMAGE as error:
+    except DAMAGE as error:
         problem = _first_line(error)
         raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
 
@@ -107,7 +105,7 @@ def check_raw(path: str | Path, camera: Camera) -> list[RawHeader]:
                 for header in headers:
                     _check_images(hdus, path, camera.detectors[header.ccd].amplifiers.values())
                 _check_length(hdus, path)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         problem = _first_line(error)
         raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
     return headers

@@ -35,6 +35,8 @@ def read_pixels(hdu: Any, rows: slice = ALL_ROWS) -> NDArray[Any]:
     ValueError
         If a tile is damaged or lies beyond the end of the file.
     """
+    if len(getattr(hdu, "shape", ())) == 0:
+        raise ValueError("holds no image")
     first, stop, _ = rows.indices(hdu.shape[0])
     tiles = _tiles_of(hdu) if isinstance(hdu, fits.CompImageHDU) else None
     if tiles is not None:
@@ -135,6 +137,8 @@ def _tiles_of(hdu: fits.CompImageHDU) -> _Tiles | None:
     header = fits.Header.fromstring(file.read(info["datLoc"] - info["hdrLoc"]))
     table = hdu.compressed_data.view(np.ndarray)
     settings = {header[f"ZNAME{i}"]: header.get(f"ZVAL{i}") for i in (1, 2) if f"ZNAME{i}" in header}
+    if settings.get("BYTEPIX", 4) not in (1, 2, 4, 8):  # astropy's decoder would end the process
+        raise ValueError(f"says that pixels have {settings['BYTEPIX']} bytes")
     bits, wide = header["ZBITPIX"], settings.get("BYTEPIX", 4) == 4
     zero = header.get("BZERO", 0)
     dithered = header.get("ZQUANTIZ") == DITHER and header.get("ZDITHER0", 0) > 0
@@ -196,8 +200,8 @@ def compressed(
     """
     rows = min(TILE_ROWS, plane.shape[0])
     is_float = plane.dtype.kind == "f"
-    if is_float and not step > 0:
-        return _by_astropy(plane, header, 0, (rows, plane.shape[1]))
+    if is_float and not np.float32(step) > 0:
+        return _lossless(plane, header, rows)
     tile = rows, min(columns or plane.shape[1], plane.shape[1])
     return _quantised(plane, header, step, tile) if is_float else _coded(plane, header, rows)
 
@@ -225,7 +229,7 @@ def _quantised(
             strip, length, BLOCK, step32, BLANK, seed + at, randoms(), words, sizes[at:stop], levels
         )
         if found < 0:  # too many steps
-            return _by_astropy(plane, header, step, tile)
+            return _lossless(plane, header, tile[0])
         heap.append(_heap(words, sizes[at:stop]))
         at, blanks = stop, blanks + found
     table = np.zeros(
@@ -264,18 +268,14 @@ def _strips(plane: NDArray[np.float32], tile: tuple[int, int]) -> Iterator[tuple
             yield np.ascontiguousarray(part[:, whole:]).reshape(-1), len(part) * (nx - whole)
 
 
-def _by_astropy(
-    plane: NDArray[Any], header: fits.Header, step: float, tile: tuple[int, int]
-) -> fits.BinTableHDU:
-    """What is left to astropy: lossless floats, and those of too many steps for 32 bits."""
+def _lossless(plane: NDArray[Any], header: fits.Header, rows: int) -> fits.BinTableHDU:
+    """Floats that are not quantised, or that 32 bits do not hold in such steps."""
     image = fits.CompImageHDU(
         np.where(np.isfinite(plane), plane, plane.dtype.type(np.nan)),
         header,
-        compression_type="RICE_1" if step > 0 else "GZIP_2",
-        tile_shape=tile,
-        quantize_level=-float(step),
-        quantize_method=1,
-        dither_seed=-1,
+        compression_type="GZIP_2",
+        tile_shape=(rows, plane.shape[1]),
+        quantize_level=0.0,
     )
     buffer = BytesIO()
     fits.HDUList([fits.PrimaryHDU(), image]).writeto(buffer)

@@ -64,7 +64,7 @@ def encode_dithered(values, length, block, step, blank, row, randoms, words, siz
     for k in range(sizes.size):
         tile = values[k * length : min((k + 1) * length, values.size)]
         least, most = _range(tile)
-        if not (most - least) / step < 2147483647.0 - 10:
+        if not ((most - least) / step < 2147483647.0 - 10 and abs(least) / step < 2.0**53):
             return -1
         zeros[k] = np.int64(least / step + 0.5) * step
         blanks += _to_steps(tile, least, zeros[k], step, blank, row + k, randoms, scratch)

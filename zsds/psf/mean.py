@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
 
 from zsds.core.psf import PsfModel, effective_fwhm
+from zsds.psf.model import GridPsf
 
 SAMPLED_FWHM = 2.6  # pixels, effective; from there on a star on a centre is the mean star to 0.3 % of flux
 FADE = 5  # pixels; 3 to 6 leave the same fluxes, and 9 begin to ring
@@ -66,16 +67,16 @@ def _fading(size: int) -> NDArray[np.float32]:
     return np.outer(line, line).astype(np.float32)
 
 
-def mean_psf(psf: PsfModel, x: float, y: float) -> PsfModel:
-    """The mean star of a PSF; the PSF itself where the pixels sample it well at (x, y)."""
-    sampled = isinstance(psf, MeanPsf) or effective_fwhm(psf.at(x, y)) >= SAMPLED_FWHM
-    return psf if sampled else MeanPsf(psf)
+def mean_psf(psf: PsfModel, shape: tuple[int, int]) -> PsfModel:
+    """The mean star of a PSF over an image of a shape (ny, nx).
 
-
-@cache
-def _back(length: int) -> dict[tuple[float, float], NDArray[np.complex64]]:
-    """Sub-pixel places, and what moves a star that stands there back to the centre of its pixel."""
-    return {(dx, dy): phase_ramp(length, dx, dy) for dx in HALF for dy in HALF}
+    The PSF itself where its stamps are that already, or where the pixels sample it well everywhere.
+    """
+    if isinstance(psf, MeanPsf) or (isinstance(psf, GridPsf) and psf.is_mean):
+        return psf
+    columns, rows = ((0.0, (n - 1) / 2, n - 1.0) for n in shape[::-1])
+    sharpest = min(effective_fwhm(psf.at(x, y)) for x in columns for y in rows)
+    return MeanPsf(psf) if sharpest < SAMPLED_FWHM else psf
 
 
 def centred(stamp: NDArray, size: int) -> NDArray[np.float32]:

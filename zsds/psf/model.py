@@ -130,6 +130,8 @@ class GridPsf:
         Side of the stamps in pixels, odd.
     oversampling : int
         Knots per pixel.
+    is_mean : bool
+        Whether the stamps are mean stars (`zsds.psf.mean`), not those of stars on a pixel's centre.
     """
 
     knots: NDArray[np.float32]
@@ -137,9 +139,12 @@ class GridPsf:
     y_nodes: NDArray[np.float64]
     size: int
     oversampling: int
+    is_mean: bool = False
 
     @classmethod
-    def from_stamps(cls, stamps: ArrayLike, x_nodes: ArrayLike, y_nodes: ArrayLike) -> "GridPsf":
+    def from_stamps(
+        cls, stamps: ArrayLike, x_nodes: ArrayLike, y_nodes: ArrayLike, is_mean: bool = False
+    ) -> "GridPsf":
         """From pixel-integrated stamps [n_y, n_x, k, k], k odd, each with its star on the middle pixel.
 
         The stamps are refined twofold by Fourier interpolation, exact for a PSF that the pixels sample,
@@ -157,7 +162,7 @@ class GridPsf:
         knots = np.zeros((n_y, n_x, n, n), np.float32)
         for i, j in np.ndindex(n_y, n_x):
             knots[i, j] = _knots_of_stamp(stamps[i, j], n)
-        return cls(knots, x_nodes, y_nodes, size, 2)
+        return cls(knots, x_nodes, y_nodes, size, 2, is_mean)
 
     def at(self, x: float, y: float, dx: float = 0.0, dy: float = 0.0) -> NDArray[np.float32]:
         """Stamp [size, size] at (x, y), the star (dx, dy) pixels from the centre of its middle pixel."""

@@ -75,7 +75,7 @@ def fit_all(
     hold : bool
         Keep the positions and fit fluxes only.
     known : FittedStars, optional
-        An earlier fit of the first of these stars, from which theirs starts.
+        An earlier fit of the first of these stars, from which theirs starts, places included.
     """
     model = _for_kernels(psf)
     x, y = np.array(x, dtype=np.float64), np.array(y, dtype=np.float64)

@@ -100,9 +100,9 @@ def sample_psf(psf: PsfModel, pixels: PixelMap, shape: tuple[int, int], spacing:
     x_nodes, y_nodes = (psf_nodes(n, spacing) for n in shape[::-1])
     x, y = shape[1] / 2, shape[0] / 2
     scale = np.sqrt(abs(np.linalg.det(pixels.matrix(x, y))))
-    sampled = mean_psf(SampledPsf(psf, pixels, 2 * int(psf.size / 2 / scale) + 1), x, y)
+    sampled = mean_psf(SampledPsf(psf, pixels, 2 * int(psf.size / 2 / scale) + 1), shape)
     stamps = [[sampled.at(node_x, node_y) for node_x in x_nodes] for node_y in y_nodes]
-    return GridPsf.from_stamps(np.array(stamps), x_nodes, y_nodes)
+    return GridPsf.from_stamps(np.array(stamps), x_nodes, y_nodes, is_mean=True)
 
 
 @dataclass(frozen=True)

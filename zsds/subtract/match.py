@@ -287,7 +287,7 @@ def _mean_psf(exposure: Exposure) -> PsfModel:
     """PSF of stars anywhere on their pixels, which is what Fourier space compares."""
     if exposure.psf is None:
         raise ValueError("science and reference need a PSF")
-    return mean_psf(exposure.psf, exposure.shape[1] / 2, exposure.shape[0] / 2)
+    return mean_psf(exposure.psf, exposure.shape)
 
 
 def _cuts(exposure: Exposure, x: NDArray[np.int64], y: NDArray[np.int64], reach: int) -> NDArray[np.float32]:

@@ -229,8 +229,8 @@ def _kernels_at(
     known: dict[tuple[float, float], Kernels] = {}
     if science.psf is None or reference.psf is None:
         raise ValueError("science and reference need a PSF")
-    middle, size = (science.shape[1] / 2, science.shape[0] / 2), settings.kernel_size
-    psfs = tuple(_Levelled(mean_psf(psf, *middle), xs, ys) for psf in (science.psf, reference.psf))
+    size = settings.kernel_size
+    psfs = tuple(_Levelled(mean_psf(psf, science.shape), xs, ys) for psf in (science.psf, reference.psf))
     noise = noise_transfer(science.noise_power, size), noise_transfer(reference.noise_power, size)
 
     def kernels_at(x: float, y: float) -> Kernels:
