@@ -26,7 +26,6 @@ LOOK_S = 1.0  # between looks at the folder
 STRAGGLER_S = 60.0  # an exposure waits so long for its last frames before its packets are made without them
 OUTAGE_S = 600.0  # a database may be away for so long
 RETRY_S = 5.0
-TO_PACK = (("difference", State.DONE), ("packets", State.PENDING))  # the latter lost the database
 
 Tell = Callable[[str], None]
 
@@ -198,7 +197,8 @@ class _Live:
             exposure = self._exposure(done.task.key)
             if done.task.kind == "packets":
                 self._told_when_packed(done, exposure)
-            if (done.task.kind, done.outcome.state) in TO_PACK:
+            made = done.task.kind == "difference" and done.outcome.state is State.DONE
+            if made or (done.task.kind == "packets" and "database_lost" in done.outcome.metrics):
                 exposure.found.add(done.task.key)
 
     def _with_latency(self, done: Finished) -> Finished:

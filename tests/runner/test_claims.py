@@ -106,6 +106,6 @@ def test_what_a_living_run_holds_is_not_taken(archive):
 @pytest.mark.parametrize("state, left", [(State.REJECTED, State.REJECTED), (State.FAILED, State.PENDING)])
 def test_what_a_chain_did_not_reach(state, left):
     chain = (Task("science", "a"), Task("difference", "a"))
-    found = bookkeeping._with_unreached([Finished(chain[0], Outcome(state, "why"))], chain)
+    found = bookkeeping.with_unreached([Finished(chain[0], Outcome(state, "why"))], chain)
     assert [done.outcome.state for done in found] == [state, left]
     assert found[1].outcome.reason.startswith("its science unit")

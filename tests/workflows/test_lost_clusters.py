@@ -10,7 +10,7 @@ from distributed import LocalCluster
 from survey import NIGHT, REFERENCE_OPTIONS, expect, zsds
 from zsds.workflows.cluster import Serial, fitness, local, open_cluster, slurm, watch
 from zsds.workflows.cluster.fitness import Worker
-from zsds.workflows.night import _beside_database
+from zsds.workflows.night import beside_database
 
 from zsds import __version__
 from zsds.core.cluster import ClusterSettings, SlurmSettings
@@ -226,5 +226,5 @@ def test_an_interface_that_is_none(monkeypatch, tmp_path):
 def test_a_file_as_database_is_read_on_its_own_machine(ready_survey):
     archive = ready_survey.open()
     here, elsewhere = (Serial(is_here=where) for where in (True, False))
-    assert _beside_database(archive, here) is here
-    assert _beside_database(archive, elsewhere) == Serial()
+    assert beside_database(archive, here) is here
+    assert beside_database(archive, elsewhere) == Serial()

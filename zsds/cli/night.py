@@ -37,7 +37,6 @@ Again = Annotated[bool, typer.Option("--again", help="Redo what is done although
 
 def _close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: bool, seconds: float) -> None:
     """The closing summary of what a command does; exit status 1 when such a unit failed."""
-    from zsds.db.ledger import State  # noqa: PLC0415
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.status import failures, latency_line, notes, unit_counts  # noqa: PLC0415
 
@@ -54,7 +53,7 @@ def _close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: 
         typer.echo(line)
     for line in notes(opened, nights) if "difference" in kinds else ():
         typer.echo(f"note: {line}", err=True)
-    if any(row["state"] == "failed" for row in trouble) or any(row.get(str(State.PENDING)) for row in rows):
+    if any(row["state"] == "failed" for row in trouble):
         sys.exit(1)
 
 

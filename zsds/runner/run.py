@@ -78,7 +78,7 @@ def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
     except UnusableData as error:
         state, reason, metrics = State.REJECTED, str(error), dict(error.numbers)
     except Unreachable as error:
-        state, reason = State.PENDING, str(error)
+        state, reason, metrics = State.FAILED, str(error), {"database_lost": 1}
     except ZsdsError as error:  # a file or a setting that somebody can mend: the next run tries again
         state, reason = State.FAILED, str(error)
     except OSError as error:
