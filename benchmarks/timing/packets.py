@@ -87,7 +87,7 @@ def deflated(work: PacketWork) -> bytes:
 
 
 def confluent(work: PacketWork) -> bytes:
-    """A bare record behind the five bytes that name its schema in a registry (zsds does not write it)."""
+    """A bare record behind the five bytes that name its schema in a registry."""
     return struct.pack(">bI", 0, SCHEMA_ID) + encode_schemaless(work.packet())
 
 

@@ -105,7 +105,7 @@ def decode_message(
     if value.startswith(MAGIC):
         return decode_packet(value, source)
     text, body = _schema_and_body(key, value, registry, source)
-    return decode_packet(container(text.encode(), body), source)
+    return decode_packet(container(text, body), source)
 
 
 def container_of(packet: AlertPacket, key: bytes | None, value: bytes, registry: Registry | None) -> bytes:
@@ -113,7 +113,7 @@ def container_of(packet: AlertPacket, key: bytes | None, value: bytes, registry:
     if value.startswith(MAGIC):
         return value
     text, body = _schema_and_body(key, value, registry, f"packet {packet.candid}")
-    return container(text.encode(), body)
+    return container(text, body)
 
 
 def _schema_and_body(

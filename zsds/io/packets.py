@@ -24,11 +24,11 @@ FETCH_AGAIN = "fetch or make the file again"
 
 
 @cache
-def _container_head(schema: bytes) -> tuple[bytes, bytes]:
+def _container_head(schema: str) -> tuple[bytes, bytes]:
     """Header of every container of this schema, and the mark that ends each of its blocks."""
-    mark = hashlib.md5(schema, usedforsecurity=False).digest()
+    mark = hashlib.md5(schema.encode(), usedforsecurity=False).digest()
     head = io.BytesIO()
-    metadata = {"avro.codec": b"null", "avro.schema": schema}
+    metadata = {"avro.codec": b"null", "avro.schema": schema.encode()}
     fastavro.schemaless_writer(head, {"type": "map", "values": "bytes"}, metadata)
     return MAGIC + head.getvalue() + mark, mark
 
@@ -46,10 +46,10 @@ def encode_schemaless(packet: AlertPacket) -> bytes:
 
 def encode_packet(packet: AlertPacket) -> bytes:
     """Avro container of one record with its schema: a file, or a message of the stream."""
-    return container(schema_text(packet.schema_version).encode(), encode_schemaless(packet))
+    return container(schema_text(packet.schema_version), encode_schemaless(packet))
 
 
-def container(schema: bytes, body: bytes) -> bytes:
+def container(schema: str, body: bytes) -> bytes:
     """Avro container of one record that is encoded already."""
     head, mark = _container_head(schema)
     return b"".join((head, encode_long(1), encode_long(len(body)), body, mark))
