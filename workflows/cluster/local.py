@@ -73,7 +73,8 @@ def existing_workers(address: str, settings: ClusterSettings) -> Iterator[Distri
     hush()
     try:
         client = Client(address, timeout=f"{CONNECT_S}s")
-    except (OSError, ValueError, TypeError, MemoryError) as error:  # nobody, or who speaks another language
+    except (OSError, ValueError, TypeError, MemoryError, AssertionError) as error:
+        # nobody, somebody of another language, or a machine so busy that Dask's loop does not start in 10 s
         problem = "no Dask scheduler answers there"
         raise BadInput(address, problem, "start one with `dask scheduler`") from error
     with client:

@@ -5,6 +5,7 @@ Any web server that serves the folder is a registry that Confluent's readers can
 
 import json
 import os
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,7 +129,7 @@ class Registry:
 
     def _added(self, number: int, text: str) -> bool:
         """Whether a number was free; a link to a whole file appears at once or not at all."""
-        whole = self.folder / f".{number}.{os.getpid()}"
+        whole = self.folder / f".{number}.{os.getpid()}-{threading.get_ident()}"
         write_bytes(whole, json.dumps({"schema": text}).encode())
         try:
             (self.folder / str(number)).hardlink_to(whole)
