@@ -10,6 +10,7 @@ QUIET = {  # a worker that looks at itself a hundred times a second takes time f
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.memory.monitor-interval": "500ms",
 }
 ROOMY = {  # results are small: what a worker holds is the unit's own, which no spilling to disk makes less
     "distributed.worker.memory.target": False,

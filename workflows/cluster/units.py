@@ -7,7 +7,7 @@ from typing import Any
 
 from zsds.workflows.cluster.watch import Watch, scheduler_gone, workers_of
 
-POLL_S = 0.02
+POLL_S = 0.05
 
 
 @dataclass(frozen=True)
