@@ -32,12 +32,13 @@ def decode_dithered(words, starts, sizes, length, block, levels, blank, row, ran
 
     ``row`` is the number of the first tile for the sequence ``randoms``; pixels ``blank`` become NaN.
     """
-    scratch = np.empty(length, np.int32)
+    scratch, shares = np.empty(length, np.int32), np.empty(length, np.float32)
     for k in range(starts.size):
         tile = out[k * length : min((k + 1) * length, out.size)]
         if not _decode(words, starts[k], sizes[k], block, True, scratch[: tile.size]):
             return k
-        _to_floats(scratch, levels[k, 0], levels[k, 1], blank, row + k, randoms, tile)
+        _fill_shares(randoms, row + k, shares[: tile.size])
+        _to_floats(scratch, levels[k, 0], levels[k, 1], blank, shares, tile)
     return -1
 
 
@@ -60,14 +61,15 @@ def encode_dithered(values, length, block, step, blank, row, randoms, words, siz
     many steps for 32 bits.
     """
     at, held, filled, before = 0, NOTHING, 0, 0
-    scratch, blanks = np.empty(length, np.int32), 0
+    scratch, shares, blanks = np.empty(length, np.int32), np.empty(length, np.float32), 0
     for k in range(sizes.size):
         tile = values[k * length : min((k + 1) * length, values.size)]
         least, most = _range(tile)
         if not ((most - least) / step < 2147483647.0 - 10 and abs(least) / step < 2.0**53):
             return -1
         zeros[k] = np.int64(least / step + 0.5) * step
-        blanks += _to_steps(tile, least, zeros[k], step, blank, row + k, randoms, scratch)
+        _fill_shares(randoms, row + k, shares[: tile.size])
+        blanks += _to_steps(tile, least, zeros[k], step, blank, shares, scratch)
         at, held, filled = _encode(scratch[: tile.size], block, True, words, at, held, filled)
         sizes[k], before = at * 4 + filled // 8 - before, at * 4 + filled // 8
     words[at] = np.uint32(held >> np.uint64(32))
@@ -236,44 +238,34 @@ def _range(tile):
     return (np.float64(least), np.float64(most)) if least <= most else (0.0, 0.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _to_steps(tile, least, zero, step, blank, row, randoms, out):
-    """Whole numbers of steps above zero, each value moved by a random part of one; number of blanks."""
-    blanks = 0
+@njit(cache=True, nogil=True)
+def _fill_shares(randoms, row, shares):
+    """The part of a step that dithering moves each pixel of the tile of number ``row`` by."""
     seed = (row - 1) % randoms.size
     first, following = 0, np.int64(randoms[seed] * 500)
-    while first < tile.size:
-        n = min(tile.size - first, randoms.size - following)
-        values, shares, given = (
-            tile[first : first + n],
-            randoms[following : following + n],
-            out[first : first + n],
-        )
-        for i in range(n):
-            known = values[i] - values[i] == 0
-            level = (np.float64(values[i] if known else least) - zero) / step + shares[i] - 0.5
-            nearest = np.int32(level + (0.5 if level >= 0 else -0.5))
-            given[i] = nearest if known else blank
-            blanks += 0 if known else 1
+    while first < shares.size:
+        n = min(shares.size - first, randoms.size - following)
+        shares[first : first + n] = randoms[following : following + n]
         first, seed = first + n, (seed + 1) % randoms.size
         following = np.int64(randoms[seed] * 500)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _to_steps(tile, least, zero, step, blank, shares, out):
+    """Whole numbers of steps above zero, each value moved by its share of one; number of blanks."""
+    blanks = 0
+    for i in range(tile.size):
+        known = tile[i] - tile[i] == 0
+        level = (np.float64(tile[i] if known else least) - zero) / step + shares[i] - 0.5
+        nearest = np.int32(level + (0.5 if level >= 0 else -0.5))
+        out[i] = nearest if known else blank
+        blanks += 0 if known else 1
     return blanks
 
 
 @njit(cache=True, nogil=True)
-def _to_floats(tile, scale, zero, blank, row, randoms, out):
+def _to_floats(tile, scale, zero, blank, shares, out):
     """The inverse of `_to_steps`."""
-    seed = (row - 1) % randoms.size
-    first, following = 0, np.int64(randoms[seed] * 500)
-    while first < out.size:
-        n = min(out.size - first, randoms.size - following)
-        values, shares, given = (
-            tile[first : first + n],
-            randoms[following : following + n],
-            out[first : first + n],
-        )
-        for i in range(n):
-            level = np.float32((np.float64(values[i]) - shares[i] + 0.5) * scale + zero)
-            given[i] = np.float32(np.nan) if values[i] == blank else level
-        first, seed = first + n, (seed + 1) % randoms.size
-        following = np.int64(randoms[seed] * 500)
+    for i in range(out.size):
+        level = np.float32((np.float64(tile[i]) - shares[i] + 0.5) * scale + zero)
+        out[i] = np.float32(np.nan) if tile[i] == blank else level
