@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from zsds.associate.history import Epoch
 from zsds.core.tables import new_table
 from zsds.db.history import Coverage, histories_of, save_coverage, save_detections
-from zsds.db.objects import add_objects, add_packets, mark_published, packets_of
+from zsds.db.objects import add_objects, add_packets, packets_of
 from zsds.db.schema import coverage_cells, detections, packets
+from zsds.db.schema import packets as packet_table
 from zsds.db.sky import cone_ranges, healpix_index, rows_in_ranges
 
 ARCSEC = 1 / 3600
@@ -168,7 +169,7 @@ def test_detections_with_packets_stay(database):
             "path": "alerts/1001.avro",
         }
         add_packets(connection, [row])
-        mark_published(connection, [1001])
+        connection.execute(packet_table.update().where(packet_table.c.candid == 1001).values(published=True))
         add_packets(connection, [row])
         save_detections(connection, 1, make(1, JD, []))
         assert list(connection.scalars(sa.select(detections.c.candid))) == [1001]

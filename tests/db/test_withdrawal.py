@@ -5,7 +5,8 @@ import pytest
 
 from zsds.core.tables import new_table
 from zsds.db import create_database
-from zsds.db.objects import add_packets, mark_published, packets_of, withdraw_packets
+from zsds.db.objects import add_packets, packets_of, withdraw_packets
+from zsds.db.schema import packets as packet_table
 from zsds.pipeline.naming import NamingSettings, name_exposure
 
 PID = 739260763115
@@ -41,7 +42,9 @@ def test_only_unpublished_packets_that_are_gone_are_withdrawn(database):
         ]
         add_packets(connection, rows)
         first, second, third, fourth = (row["candid"] for row in rows)
-        mark_published(connection, [second])
+        connection.execute(
+            packet_table.update().where(packet_table.c.candid == second).values(published=True)
+        )
         gone = withdraw_packets(connection, [PID], {first})
     assert sorted(gone) == [f"alerts/{third}.avro", f"alerts/{fourth}.avro"]
     with database.read() as connection:

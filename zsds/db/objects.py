@@ -131,12 +131,6 @@ def packets_of(
     return list(connection.execute(query).mappings())
 
 
-def mark_published(connection: Connection, candids: Sequence[int]) -> None:
-    """Record that packets went out."""
-    for part in in_parts(candids):
-        connection.execute(packets.update().where(packets.c.candid.in_(part)).values(published=True))
-
-
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = new_table("objects", len(rows))
     for name in ("ra", "dec", "first_candid", "first_jd"):

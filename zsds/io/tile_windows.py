@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsds.core.errors import BadInput
-from zsds.io.tiles import randoms
-from zsds.kernels.rice import PADDING, decode_dithered
+from zsds.io.tiles import BLANK, DITHER, as_words, randoms
+from zsds.kernels.rice import decode_dithered
 
 SMALL_COLUMNS = 256  # of tiles of images of which small windows are read
 BLOCK_BYTES, CARD_BYTES = 2880, 80
@@ -80,10 +80,9 @@ class TiledImage:
         tile = np.empty((min(height, ny - i * height), min(width, nx - j * width)), np.float32)
         row = self.rows[number]
         size, start = row["code"].tolist()
-        words = np.zeros(-(-size // 4) + PADDING, np.uint32)
-        code = self.code[start : start + size]
-        words.view(np.uint8)[: code.size] = code
-        where = words.byteswap(inplace=True), _START, np.array([size])
+        if start + size > self.code.size:
+            raise BadInput(str(self.path), f"tile {number} of the image is damaged", DAMAGED)
+        where = as_words(self.code[start : start + size]), _START, np.array([size])
         levels = np.array([[row["scale"], row["zero"]]])
         of_row = self.dither + number
         bad = decode_dithered(
@@ -140,7 +139,7 @@ def _cards(file: BinaryIO) -> dict[str, Any]:
 
 
 def _tiled(path: Path, header: Mapping[str, Any], content: NDArray[np.uint8]) -> TiledImage:
-    if (header["ZCMPTYPE"], header.get("ZQUANTIZ")) != ("RICE_1", "SUBTRACTIVE_DITHER_1"):
+    if (header["ZCMPTYPE"], header.get("ZQUANTIZ")) != ("RICE_1", DITHER):
         raise ValueError(f"{header['ZCMPTYPE']}, {header.get('ZQUANTIZ')}")
     n_bytes, n_rows = header["NAXIS1"], header["NAXIS2"]
     if content.size < n_bytes * n_rows + header["PCOUNT"]:
@@ -156,7 +155,7 @@ def _tiled(path: Path, header: Mapping[str, Any], content: NDArray[np.uint8]) ->
         table,
         content[header.get("THEAP", n_bytes * n_rows) :],
         values["BLOCKSIZE"],
-        header.get("ZBLANK", -(2**31)),
+        header.get("ZBLANK", BLANK),
         header["ZDITHER0"],
     )
 

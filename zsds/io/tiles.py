@@ -122,9 +122,14 @@ class _Tiles:
         content = self.file.read(high - low)
         if len(content) < high - low:
             raise ValueError("the file is truncated")
-        words = np.zeros(-(-len(content) // 4) + PADDING, np.uint32)
-        words.view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
-        return words.byteswap(inplace=True), starts - low
+        return as_words(np.frombuffer(content, np.uint8)), starts - low
+
+
+def as_words(code: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """The bytes of some tiles as the words that `zsds.kernels.rice` reads, with its padding."""
+    words = np.zeros(-(-code.size // 4) + PADDING, np.uint32)
+    words.view(np.uint8)[: code.size] = code
+    return words.byteswap(inplace=True)
 
 
 def _tiles_of(hdu: fits.CompImageHDU) -> _Tiles | None:
