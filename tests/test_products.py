@@ -41,6 +41,7 @@ def test_alert_path_is_read_from_the_candid_of_a_real_packet():
 def test_every_product_has_its_own_path():
     keys = [
         (products.SCIENCE, ID),
+        (products.DIFFERENCE, ID),
         (products.CALIBRATION, products.CalibrationId("20250120", "zg", 9, 1)),
         (products.REFERENCE, products.ReferenceId(249, "zg", 9, 1)),
         (products.PACKET, 739260766315010006),

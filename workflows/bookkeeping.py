@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from sqlalchemy.engine import Connection
@@ -11,6 +11,7 @@ from zsds.workflows.cluster import Distributed, Lost, Serial
 
 from zsds import __version__
 from zsds.core.errors import BadInput
+from zsds.core.scope import EVERYTHING, Scope
 from zsds.core.settings import settings_hash
 from zsds.db import ledger
 from zsds.db.ledger import LEASE_S, LeaseLostError, Outcome, State
@@ -29,7 +30,7 @@ class Claims:
 
     archive: Archive
     settings: Any
-    again: bool = False
+    scope: Scope = EVERYTHING
     held: dict[tuple[str, str], ledger.Unit] = field(default_factory=dict)
     renewed: float = field(default_factory=time.monotonic)
 
@@ -49,8 +50,9 @@ class Claims:
         """Who works on the units, for people to read."""
         return this_process()
 
-    def take(self, connection: Connection, task: Task, settings: Any) -> ledger.Unit | None:
-        """Claim the unit of a task; None when it is finished with the same settings and inputs.
+    def take(self, connection: Connection, task: Task, settings: Any) -> Task | None:
+        """Claim the unit of a task, which then says its version; None when it is finished with the same
+        settings and inputs.
 
         Raises
         ------
@@ -65,13 +67,13 @@ class Claims:
             settings_hash=settings_hash(settings),
             software=__version__,
             inputs=dict(task.inputs),
-            again=self.again,
+            again=self.scope.again,
         )
         if unit is None:
             self.require_free([ledger.unit_of(connection, task.kind, task.key)])
-        else:
-            self.held[task.kind, task.key] = unit
-        return unit
+            return None
+        self.held[task.kind, task.key] = unit
+        return replace(task, version=unit.version)
 
     def require_free(self, units: Iterable[ledger.Unit]) -> None:
         """Make sure that no other run works on some units; two at once would take turns in giving names.

@@ -10,6 +10,7 @@ from zsds.workflows.cluster import cluster_for, open_cluster
 from zsds.workflows.night import Progress, check_frame
 
 from zsds.core.errors import BadInput
+from zsds.core.scope import EVERYTHING, Scope
 from zsds.core.settings import settings_hash
 from zsds.db import ledger, versions
 from zsds.pipeline.settings import Settings
@@ -28,7 +29,7 @@ def run_calibrations(
     progress: Progress,
     cluster: str = "local",
     n_workers: int | None = None,
-    again: bool = False,
+    scope: Scope = EVERYTHING,
 ) -> None:
     """Make the master calibrations of a night that are not made yet; arguments as for `run_nights`.
 
@@ -39,7 +40,7 @@ def run_calibrations(
     """
     archive = open_archive(folder)
     archive.store.clean_staging()
-    with Claims(archive, settings, again) as claims:
+    with Claims(archive, settings, scope) as claims:
         chains = plan_calibrations(archive, night, claims)
         where = cluster_for(cluster, bool(chains))
         with (
@@ -70,12 +71,14 @@ def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chai
             used = _used(frames, band, ccd)
             made_from = {**_paths(used), "digest": _digest(used), "camera": camera.digest(ccd)}
             for quadrant in sorted(camera.detectors[ccd].amplifiers):
-                key = f"{camera.prefix}_{night}_{band}_c{ccd:02d}_q{quadrant}"
+                if not claims.scope.has_channel(ccd, quadrant):
+                    continue
+                key = str(CalibrationId(night, band, ccd, quadrant, prefix=camera.prefix))
                 ledger.add_units(connection, "calibration", night, [key])
                 place = night, band, ccd, quadrant, camera.prefix
                 task = _task(connection, key, place, made_from, settings)
-                if claims.take(connection, task, settings):
-                    chains.append((task,))
+                if taken := claims.take(connection, task, settings):
+                    chains.append((taken,))
     return chains
 
 

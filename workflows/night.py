@@ -12,6 +12,7 @@ from zsds.workflows.cluster import Distributed, Serial, cluster_for, open_cluste
 
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId, reference_id
+from zsds.core.scope import EVERYTHING, Scope
 from zsds.db import ledger, versions
 from zsds.db.ledger import Outcome, State
 from zsds.pipeline.settings import Settings
@@ -29,7 +30,7 @@ def run_nights(
     progress: Progress,
     cluster: str = "local",
     n_workers: int | None = None,
-    again: bool = False,
+    scope: Scope = EVERYTHING,
 ) -> None:
     """Do whatever of some nights is not done yet; what is done with the same settings and inputs stays.
 
@@ -45,8 +46,8 @@ def run_nights(
     cluster : str
         See `zsds.workflows.cluster.open_cluster`.
     n_workers : int, optional
-    again : bool
-        Redo units although nothing changed.
+    scope : Scope
+        Which quadrants, from which unit on, and whether to redo what is done although nothing changed.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def run_nights(
         archive.catalogs.folder(kind)
     archive.store.clean_staging()
     in_order = sorted(set(nights))
-    with Claims(archive, settings, again) as claims:
+    with Claims(archive, settings, scope) as claims:
         with archive.database.read() as connection:
             claims.require_free(unit for night in in_order for unit in ledger.units_of(connection, night))
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
@@ -107,7 +108,7 @@ def plan_frames(
     for frame in frames:
         check_frame(archive, frame)
         raw = {"raw": frame.path, "digest": frame.digest[:16], "camera": digests[frame.ccd]}
-        for identifier in quadrants_of(archive, frame):
+        for identifier in filter(claims.scope.has, quadrants_of(archive, frame)):
             chain = _plan_quadrant(connection, claims, identifier, raw)
             if chain:
                 chains.append(chain)
@@ -139,34 +140,48 @@ def check_frame(archive: Archive, frame: ledger.Frame) -> None:
 
 
 def _plan_quadrant(connection: Any, claims: Claims, identifier: QuadrantId, raw: dict[str, str]) -> Chain:
-    key, channel = str(identifier), identifier.channel
+    key = str(identifier)
     ledger.add_units(connection, "science", identifier.night, [key])
     ledger.add_units(connection, "difference", identifier.night, [key])
+    science = _plan_science(connection, claims, identifier, raw) if claims.scope.makes("science") else None
+    unit = ledger.unit_of(connection, "science", key)
+    if science is None and unit.state is not State.DONE:
+        return ()
+    chain = (science,) if science else ()
+    if not claims.scope.makes("difference"):
+        return chain
+    difference = _plan_difference(connection, claims, identifier, unit.attempt)
+    return (*chain, difference) if difference else chain
+
+
+def _plan_science(
+    connection: Any, claims: Claims, identifier: QuadrantId, raw: dict[str, str]
+) -> Task | None:
     calibration = versions.latest_calibration(
-        connection, "flat", identifier.night, identifier.band, *channel, identifier.prefix
+        connection, "flat", identifier.night, identifier.band, *identifier.channel, identifier.prefix
     )
     if calibration is None and not claims.settings.science.isr.allow_uncalibrated:
-        _wait(connection, claims, "science", key, State.NO_CALIBRATION)
-        return ()
+        _wait(connection, claims, "science", str(identifier), State.NO_CALIBRATION)
+        return None
     inputs = {**raw, "calibration": None if calibration is None else asdict(calibration)}
-    science = Task("science", key, inputs)
-    claimed = claims.take(connection, science, claims.settings.science)
-    if claimed is None and ledger.unit_of(connection, "science", key).state is not State.DONE:
-        return ()
-    chain: Chain = (science,) if claimed else ()
-    attempt = (claimed or ledger.unit_of(connection, "science", key)).attempt
+    return claims.take(connection, Task("science", str(identifier), inputs), claims.settings.science)
+
+
+def _plan_difference(
+    connection: Any, claims: Claims, identifier: QuadrantId, science_attempt: int
+) -> Task | None:
     reference = versions.latest_reference(
-        connection, identifier.field, identifier.band, *channel, identifier.prefix
+        connection, identifier.field, identifier.band, *identifier.channel, identifier.prefix
     )
     if reference is None:
-        _wait(connection, claims, "difference", key, State.NO_REFERENCE)
-        return chain
-    difference = Task(
-        "difference",
-        key,
-        {"reference": asdict(reference.id), "rfid": reference.rfid, "science_attempt": attempt},
-    )
-    return (*chain, difference) if claims.take(connection, difference, claims.settings.difference) else chain
+        _wait(connection, claims, "difference", str(identifier), State.NO_REFERENCE)
+        return None
+    inputs = {
+        "reference": asdict(reference.id),
+        "rfid": reference.rfid,
+        "science_attempt": science_attempt,
+    }
+    return claims.take(connection, Task("difference", str(identifier), inputs), claims.settings.difference)
 
 
 def _wait(connection: Any, claims: Claims, kind: str, key: str, state: State) -> None:
@@ -181,7 +196,8 @@ def plan_packets(archive: Archive, night: str, claims: Claims) -> list[Chain]:
     """Name what was found, exposure by exposure in order of time, and claim the packets to make."""
     with archive.database.read() as connection:
         done = ledger.units_of(connection, night, "difference", State.DONE)
-    return name_and_claim(archive, done, claims)
+    chosen = [unit for unit in done if claims.scope.has(QuadrantId.parse(unit.key))]
+    return name_and_claim(archive, chosen, claims)
 
 
 def name_and_claim(archive: Archive, done: Sequence[ledger.Unit], claims: Claims) -> list[Chain]:
@@ -190,7 +206,8 @@ def name_and_claim(archive: Archive, done: Sequence[ledger.Unit], claims: Claims
         for night in sorted({unit.night for unit in done}):
             ledger.add_units(connection, "packets", night, [u.key for u in done if u.night == night])
         tasks = [Task("packets", unit.key, {"difference_attempt": unit.attempt}) for unit in done]
-        tasks = [task for task in tasks if claims.take(connection, task, claims.settings.difference)]
+        taken = [claims.take(connection, task, claims.settings.difference) for task in tasks]
+    tasks = [task for task in taken if task is not None]
     exposures: dict[tuple[str, int], list[QuadrantId]] = {}
     for task in tasks:
         identifier = QuadrantId.parse(task.key)

@@ -11,6 +11,7 @@ from zsds.workflows.night import Progress, rfid_of
 
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
+from zsds.core.scope import Scope
 from zsds.db import ledger, versions
 from zsds.db.ledger import State
 from zsds.db.versions import ReferenceRow
@@ -43,7 +44,7 @@ def run_references(
     """
     archive = open_archive(folder)
     archive.store.clean_staging()
-    with Claims(archive, settings, again) as claims:
+    with Claims(archive, settings, Scope(again=again)) as claims:
         chains = plan_references(archive, nights, claims)
         where = cluster_for(cluster, bool(chains))
         with (
@@ -61,18 +62,19 @@ def plan_references(archive: Archive, nights: Sequence[str], claims: Claims) -> 
         if not epochs:
             raise BadInput(str(archive.store.root), "has no calibrated epochs", "run zsds night first")
         for place, keys in sorted(epochs.items()):
-            if versions.latest_reference(connection, *place, camera.prefix) is not None and not claims.again:
+            is_there = versions.latest_reference(connection, *place, camera.prefix) is not None
+            if is_there and not claims.scope.again:
                 continue
             fresh = versions.next_reference(connection, *place, camera.prefix)
-            key = f"{camera.prefix}_{fresh.field:06d}_{fresh.band}_c{fresh.ccd:02d}_q{fresh.quadrant}"
+            key = str(fresh)
             ledger.add_units(connection, "reference", max(keys).split("_")[1][:8], [key])
             task = Task(
                 "reference",
                 key,
                 {"reference": asdict(fresh), "rfid": rfid_of(archive, *place), "epochs": sorted(keys)},
             )
-            if claims.take(connection, task, claims.settings.reference):
-                chains.append((task,))
+            if taken := claims.take(connection, task, claims.settings.reference):
+                chains.append((taken,))
     return chains
 
 

@@ -1,14 +1,16 @@
 """Product name -> relative path inside an archive, after ZTF's tree; nothing here touches the disk.
 
 Images are tile-compressed, so they carry ZTF's names with ``.fz`` behind (as ``fpack`` writes them). A
-calibration or a reference has one folder per version: a new version never replaces one that was used.
+calibration or a reference has one folder per version: a new version never replaces one that was used. What
+belongs to a quadrant lies at one place in its newest version; those before have a tree of their own each.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
-from zsds.core.ids import MJD_NIGHT_ZERO, MJD_UNIX_EPOCH, QuadrantId
+from zsds.core.ids import CANDIDS_PER_PID, MJD_NIGHT_ZERO, MJD_UNIX_EPOCH, QuadrantId
 
 _SCIENCE = "sci/{year}/{monthday}/{fraction}/{id}_"
 _CALIBRATION = "cal/{year}/{monthday}/{kind}/{band}/ccd{ccd:02d}/q{quadrant}/v{version:03d}/"
@@ -25,6 +27,8 @@ SCIENCE = {
     "aperture_catalog": _SCIENCE + "sexcat.fits",
     "residuals": _SCIENCE + "residuals.fits",
     "science_metrics": _SCIENCE + "scimetrics.json",
+}
+DIFFERENCE = {
     "difference": _SCIENCE + "scimrefdiffimg.fits.fz",
     "difference_uncertainty": _SCIENCE + "scimrefdiffunc.fits.fz",
     "difference_mask": _SCIENCE + "scimrefdiffmsk.fits.fz",
@@ -67,6 +71,11 @@ NIGHT = {
     "night_log": "logs/{night}.log",
 }
 
+_SUPERSEDED = "superseded/{kind}/{year}/{monthday}/{fraction}/{id}/v{version:03d}"
+
+_CHANNEL_KEY = r"(?P<band>[a-z]{2})_c(?P<ccd>\d+)_q(?P<quadrant>\d+)"
+_CALIBRATION_KEY = re.compile(r"(?P<prefix>[a-z0-9]+)_(?P<night>\d{8})_" + _CHANNEL_KEY)
+_REFERENCE_KEY = re.compile(r"(?P<prefix>[a-z0-9]+)_(?P<field>\d{6})_" + _CHANNEL_KEY)
 _CALIBRATION_FOLDERS = {"bias": "bias", "flat": "hifreqflat", "bad": "pmask"}
 
 
@@ -81,6 +90,23 @@ class CalibrationId:
     version: int = 1
     prefix: str = "ztf"
 
+    def __str__(self) -> str:
+        """Without its version: the key of its unit."""
+        return f"{self.prefix}_{self.night}_{self.band}_c{self.ccd:02d}_q{self.quadrant}"
+
+    @classmethod
+    def parse(cls, key: str, version: int = 1) -> "CalibrationId":
+        """Read it back from the key of its unit.
+
+        Raises
+        ------
+        ValueError
+            If the text is none.
+        """
+        place = _match(_CALIBRATION_KEY, key)
+        channel = int(place["ccd"]), int(place["quadrant"])
+        return cls(place["night"], place["band"], *channel, version, place["prefix"])
+
 
 @dataclass(frozen=True, order=True)
 class ReferenceId:
@@ -92,6 +118,30 @@ class ReferenceId:
     quadrant: int
     version: int = 1
     prefix: str = "ztf"
+
+    def __str__(self) -> str:
+        """Without its version: the key of its unit."""
+        return f"{self.prefix}_{self.field:06d}_{self.band}_c{self.ccd:02d}_q{self.quadrant}"
+
+    @classmethod
+    def parse(cls, key: str, version: int = 1) -> "ReferenceId":
+        """Read it back from the key of its unit.
+
+        Raises
+        ------
+        ValueError
+            If the text is none.
+        """
+        place = _match(_REFERENCE_KEY, key)
+        channel = int(place["ccd"]), int(place["quadrant"])
+        return cls(int(place["field"]), place["band"], *channel, version, place["prefix"])
+
+
+def _match(pattern: re.Pattern[str], key: str) -> re.Match[str]:
+    found = pattern.fullmatch(key)
+    if found is None:
+        raise ValueError(f"not the key of a unit: {key!r}")
+    return found
 
 
 ProductId = QuadrantId | CalibrationId | ReferenceId | int | str
@@ -129,7 +179,7 @@ def path(product: str, identifier: ProductId, prefix: str = "ztf") -> PurePosixP
 
 def names() -> list[str]:
     """All product names."""
-    return [*SCIENCE, *CALIBRATION, *REFERENCE, *PACKET, *NIGHT]
+    return [*SCIENCE, *DIFFERENCE, *CALIBRATION, *REFERENCE, *PACKET, *NIGHT]
 
 
 def _template(table: dict[str, str], product: str) -> str:
@@ -142,8 +192,23 @@ def science_path(product: str, identifier: QuadrantId) -> PurePosixPath:
     """Path of a product of one quadrant of one exposure: calibrated or difference image, catalogs, logs."""
     night = identifier.night
     return PurePosixPath(
-        _template(SCIENCE, product).format(
+        _template({**SCIENCE, **DIFFERENCE}, product).format(
             year=night[:4], monthday=night[4:], fraction=identifier.fraction, id=identifier
+        )
+    )
+
+
+def superseded_path(kind: str, identifier: QuadrantId, version: int) -> PurePosixPath:
+    """Folder that holds a superseded version of a quadrant's unit, in a tree like the archive's."""
+    night = identifier.night
+    return PurePosixPath(
+        _SUPERSEDED.format(
+            kind=kind,
+            year=night[:4],
+            monthday=night[4:],
+            fraction=identifier.fraction,
+            id=identifier,
+            version=version,
         )
     )
 
@@ -182,6 +247,11 @@ def reference_path(
             prefix=prefix,
         )
     )
+
+
+def packet_folder(pid: int, product: str = "packet") -> PurePosixPath:
+    """Folder of the packets of one quadrant of one exposure."""
+    return alert_path(pid * CANDIDS_PER_PID, product).parent
 
 
 def alert_path(candid: int, product: str = "packet") -> PurePosixPath:

@@ -90,6 +90,24 @@ def test_finished_units_are_done_again_only_when_something_changed(units, state)
         finish(units, claim(units, **made_with, again=True), state)
 
 
+def test_a_unit_that_is_done_again_gets_a_version_and_keeps_what_was_known(units):
+    finish(units, claim(units, inputs=["v1"]), State.DONE, None, {"seeing": 2.5})
+    with units.read() as connection:
+        first = ledger.unit_of(connection, "science", "a")
+    second = claim(units, inputs=["v2"])
+    assert (second.version, second.attempt) == (2, 2)
+    finish(units, second, State.FAILED, "why")
+    third = claim(units, inputs=["v2"])
+    assert (third.version, third.attempt) == (2, 3)  # the second version was never done
+    finish(units, third, State.DONE)
+    with units.read() as connection:
+        (kept,) = ledger.units_of(connection, state=State.SUPERSEDED)
+        newest = ledger.units_of(connection, kind="science")
+    assert kept == replace(first, state=State.SUPERSEDED, superseded=kept.superseded)
+    assert kept.superseded == pytest.approx(second.started)
+    assert [(unit.key, unit.version) for unit in newest] == [("a", 2), ("b", 1)]
+
+
 @pytest.mark.parametrize("state", [State.FAILED, State.NO_REFERENCE, State.NO_CALIBRATION])
 def test_failed_and_waiting_units_can_be_claimed_again(units, state):
     finish(units, claim(units), state, "why")

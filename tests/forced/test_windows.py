@@ -9,7 +9,7 @@ from zsds.astrometry.inverse import SkyMap, fit_sky_map
 from zsds.core.flags import Mask
 from zsds.forced import measure_forced, measure_windows, nearest_pixels
 from zsds.forced.measure import CLEAN, OFF_IMAGE, SOME_BAD, TOO_MANY_BAD
-from zsds.io.store import Staging
+from zsds.io.store import Tree
 from zsds.io.windows import open_windows, write_flux_error
 from zsds.subtract import subtract
 
@@ -22,7 +22,7 @@ def stored(folder, rng, new, bad=()):
     for hole in bad:
         n.mask[hole] = np.uint32(Mask.DEAD)
     difference = subtract(frozen(n), frozen(make_exposure(rng, SHAPE, WCS, NOTHING, 2.2, sky=60.0)), PLAIN)
-    products, identifier = Staging(folder), n.info.id
+    products, identifier = Tree(folder), n.info.id
     products.save_exposure("difference", identifier, difference.exposure)
     write_flux_error(products.path("difference_flux_error", identifier), difference)
     return difference, open_windows(products, identifier)

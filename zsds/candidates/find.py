@@ -33,13 +33,14 @@ from zsds.candidates.measure import (
     ray_gain,
     star_likeness,
 )
+from zsds.candidates.numbers import number
 from zsds.candidates.peaks import Peaks, find_peaks
 from zsds.candidates.settings import CandidateSettings
 from zsds.core.difference import Difference, source_error
 from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import Mask
-from zsds.core.ids import candidate_id, processing_id
+from zsds.core.ids import processing_id
 from zsds.core.psf import FWHM_PER_SIGMA, effective_fwhm
 from zsds.core.tables import columns, new_table
 from zsds.core.units import magnitude, magnitude_error
@@ -375,13 +376,4 @@ def _table(rows: list[dict[str, Any]], science: Exposure) -> Table:
         table[name] = np.int64(-1)
     if rows and science.wcs is not None:
         table["ra"], table["dec"] = science.wcs.all_pix2world(table["x"], table["y"], 0)
-    _number(table, science)
-    return table
-
-
-def _number(table: Table, science: Exposure) -> None:
-    pid = processing_id(science.info.start_mjd, science.info.channel)
-    for positive in (True, False):
-        chosen = np.flatnonzero(table["is_positive"] == positive)
-        table["tblid"][chosen] = np.arange(len(chosen))
-        table["candid"][chosen] = [candidate_id(pid, row, positive) for row in range(len(chosen))]
+    return number(table, processing_id(science.info.start_mjd, science.info.channel))

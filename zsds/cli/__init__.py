@@ -14,7 +14,17 @@ INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
 def main() -> None:
     """Run the command line; a failure the user can mend is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from zsds.cli import alerts, archive, catalogs, demo, images, night, serve, stream  # noqa: F401, PLC0415
+    from zsds.cli import (  # noqa: F401, PLC0415
+        alerts,
+        archive,
+        catalogs,
+        demo,
+        images,
+        night,
+        serve,
+        stream,
+        upkeep,
+    )
     from zsds.cli.app import app  # noqa: PLC0415
 
     try:

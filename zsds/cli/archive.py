@@ -106,7 +106,14 @@ def status(
     Example: zsds status --archive demo/archive --night 20260115
     """
     from zsds.runner.archive import open_archive  # noqa: PLC0415
-    from zsds.runner.status import failures, latency_line, notes, require_night, unit_counts  # noqa: PLC0415
+    from zsds.runner.status import (  # noqa: PLC0415
+        failures,
+        latency_line,
+        notes,
+        oldest_line,
+        require_night,
+        unit_counts,
+    )
 
     opened = open_archive(archive)
     for night in nights or ():
@@ -120,8 +127,9 @@ def status(
         if trouble:
             typer.echo("\nrejected and failed, by reason:")
             show(trouble, as_json=False)
-        if line := latency_line(opened, nights or ()):
-            typer.echo(line)
+        for line in (oldest_line(opened, nights or ()), latency_line(opened, nights or ())):
+            if line:
+                typer.echo(line)
     for line in notes(opened, nights or ()):
         typer.echo(f"note: {line}", err=True)
 

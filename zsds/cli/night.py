@@ -30,12 +30,13 @@ from zsds.cli.app import (
 )
 from zsds.core.errors import WrongCall
 from zsds.core.ids import parse_night
+from zsds.core.scope import Scope
 
 UNTIL = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 Again = Annotated[bool, typer.Option("--again", help="Redo what is done although nothing changed.")]
 
 
-def _close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: bool, seconds: float) -> None:
+def close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: bool, seconds: float) -> None:
     """The closing summary of what a command does; exit status 1 when such a unit failed."""
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.status import failures, latency_line, notes, unit_counts  # noqa: PLC0415
@@ -74,8 +75,8 @@ def calibrate(
     """
     start = time.monotonic()
     run = workflow("calibrate")
-    run(archive, night, load_settings(settings, override), progress, cluster, workers, again)
-    _close(archive, [night], ["calibration"], as_json, time.monotonic() - start)
+    run(archive, night, load_settings(settings, override), progress, cluster, workers, Scope(again=again))
+    close(archive, [night], ["calibration"], as_json, time.monotonic() - start)
 
 
 @app.command()
@@ -122,9 +123,9 @@ def night(
     elif not nights:
         raise WrongCall("NIGHT", "is not given", "name one or more, YYYYMMDD, or --follow DIR")
     else:
-        workflow("night")(archive, nights, chosen, progress, cluster, workers, again)
+        workflow("night")(archive, nights, chosen, progress, cluster, workers, Scope(again=again))
         done = nights
-    _close(archive, done, ["science", "difference", "packets"], as_json, time.monotonic() - start)
+    close(archive, done, ["science", "difference", "packets"], as_json, time.monotonic() - start)
 
 
 def _told_to_stop(until: datetime | None) -> Callable[[], bool]:
@@ -162,7 +163,7 @@ def references(
     start = time.monotonic()
     run = workflow("references")
     run(archive, load_settings(settings, override), progress, nights or (), cluster, workers, again)
-    _close(archive, (), ["reference"], as_json, time.monotonic() - start)
+    close(archive, (), ["reference"], as_json, time.monotonic() - start)
 
 
 @app.command()

@@ -12,6 +12,8 @@ MJD_NIGHT_ZERO = 57754  # 2017-01-01 UT, night id 0
 JD_MINUS_MJD = 2400000.5
 SCIENCE_PIPELINE = 15
 REFERENCE_PIPELINE = 12
+CANDIDS_PER_PID = 1_000_000
+ROWS_PER_SIGN = 5000  # of one version
 _NIGHT = re.compile(r"[0-9]{8}")
 _STEM = re.compile(
     r"(?P<prefix>[a-z0-9]+)_(?P<time>\d{14})_(?P<field>\d{6})_(?P<band>[a-z]{2})"
@@ -121,7 +123,7 @@ def processing_id(mjd: float, channel: int) -> int:
 
 def candidate_id(pid: int, row: int, positive: bool, version: int = 1) -> int:
     """ZTF's ``candid``: pid, version (2 digits), 5000 when positive plus the row of that sign's table."""
-    return pid * 1000000 + version * 10000 + (5000 if positive else 0) + row
+    return pid * CANDIDS_PER_PID + version * 2 * ROWS_PER_SIGN + (ROWS_PER_SIGN if positive else 0) + row
 
 
 def reference_id(field: int, band_id: int, channel: int) -> int:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from zsds.db.ledger import State
-from zsds.db.schema import frames, packets, units
+from zsds.db.schema import coverage, detections, frames, packets, units
 
 
 def last_nights(connection: Connection, n: int) -> list[str]:
@@ -25,11 +25,12 @@ def state_counts(connection: Connection, night: str) -> dict[str, dict[State, in
     return counts
 
 
-def first_unit(connection: Connection, night: str, states: Collection[State]) -> str | None:
-    """The quadrant of a night that was exposed first of those in some states."""
+def first_unit(connection: Connection, night: str | None, states: Collection[State]) -> str | None:
+    """The quadrant of a night, or of all, that was exposed first of those in some states."""
     c = units.c
-    here = sa.and_(c.night == night, c.kind.in_(["science", "difference", "packets"]), c.state.in_(states))
-    key: str | None = connection.scalar(sa.select(sa.func.min(c.key)).where(here))
+    query = sa.select(sa.func.min(c.key)).where(c.state.in_(states))
+    query = query.where(c.kind.in_(["science", "difference", "packets"]))
+    key: str | None = connection.scalar(query if night is None else query.where(c.night == night))
     return key
 
 
@@ -39,3 +40,12 @@ def packet_counts(connection: Connection, night: str) -> tuple[int, int]:
     published = sa.func.coalesce(sa.func.sum(sa.cast(c.published, sa.Integer)), 0)
     n, n_published = connection.execute(sa.select(sa.func.count(), published).where(c.night == night)).one()
     return int(n), int(n_published)
+
+
+def sent_packets(connection: Connection, night: str) -> dict[str, int]:
+    """Number of published packets of a night's quadrants that have any, by quadrant."""
+    query = sa.select(coverage.c.unit, sa.func.count())
+    query = query.join(detections, detections.c.pid == coverage.c.pid)
+    query = query.join(packets, packets.c.candid == detections.c.candid)
+    query = query.where(packets.c.night == night, packets.c.published).group_by(coverage.c.unit)
+    return {unit: int(count) for unit, count in connection.execute(query)}

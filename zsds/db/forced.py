@@ -24,3 +24,14 @@ def save_forced(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
     """Keep fluxes: rows of the table ``forced_fluxes``; those of an older image are replaced."""
     in_order = sorted(rows, key=lambda row: (row["object_id"], row["jd"], row["pid"]))  # locks never cross
     put(connection, forced_fluxes, in_order, ["object_id", "jd", "pid"])
+
+
+def count_forced(connection: Connection, before_jd: float) -> int:
+    """Number of the fluxes of exposures before a time."""
+    old = forced_fluxes.c.jd < before_jd
+    return connection.scalar(sa.select(sa.func.count()).select_from(forced_fluxes).where(old)) or 0
+
+
+def forget_forced(connection: Connection, before_jd: float) -> int:
+    """Remove the fluxes of exposures before a time; returns how many."""
+    return connection.execute(forced_fluxes.delete().where(forced_fluxes.c.jd < before_jd)).rowcount

@@ -1,7 +1,8 @@
 """What is to do and what was done: raw frames, and units of work with state, attempt, lease and outcome.
 
 A unit is claimed by one process at a time. A lease that ran out means that its holder died; whoever claims
-the unit next gets the next attempt number, and the old holder can no longer finish it.
+the unit next gets the next attempt number, and the old holder can no longer finish it. A unit that is done
+and claimed again begins its next version; what was known of the version before stays, as superseded.
 """
 
 import time
@@ -32,10 +33,12 @@ class State(StrEnum):
     DONE = "done"
     REJECTED = "rejected"
     FAILED = "failed"
+    SUPERSEDED = "superseded"  # done, and begun again since
 
 
 WAITING = (State.NO_CALIBRATION, State.NO_REFERENCE)
 FINISHED = (State.DONE, State.REJECTED)  # not claimed again unless asked for, or settings or inputs changed
+_IS_NEWEST = unit_table.c.state != State.SUPERSEDED.value
 
 
 class LeaseLostError(ZsdsError):
@@ -111,6 +114,8 @@ class Unit:
     peak_memory_mb: float | None = None
     reason: str | None = None
     metrics: Any = None
+    version: int = 1
+    superseded: float | None = None
 
 
 @dataclass(frozen=True)
@@ -201,8 +206,8 @@ def nights(connection: Connection) -> list[str]:
 
 def add_units(connection: Connection, kind: str, night: str, keys: Iterable[str]) -> None:
     """Add units of work; those known already stay as they are."""
-    unit = {"kind": kind, "night": night, "state": State.PENDING.value, "attempt": 0}
-    add(connection, unit_table, [{**unit, "key": key} for key in keys], ["kind", "key"])
+    unit = {"kind": kind, "night": night, "state": State.PENDING.value, "attempt": 0, "version": 1}
+    add(connection, unit_table, [{**unit, "key": key} for key in keys], ["kind", "key", "version"])
 
 
 def claim(
@@ -236,8 +241,8 @@ def claim(
     Returns
     -------
     Unit or None
-        The unit with its new attempt number; None when another process holds it, or it was finished with
-        the same settings and inputs.
+        The unit with its new attempt number, and the next version if the one before was done; None when
+        another process holds it, or it was finished with the same settings and inputs.
 
     Raises
     ------
@@ -254,6 +259,7 @@ def claim(
     values = {
         "state": State.RUNNING.value,
         "attempt": unit.attempt + 1,
+        "version": unit.version + (unit.state is State.DONE),
         "owner": owner,
         "lease_until": now + lease_s,
         "inputs": storable(inputs),
@@ -266,6 +272,9 @@ def claim(
         "metrics": None,
     }
     connection.execute(unit_table.update().where(_is(kind, key)).values(values))
+    if unit.state is State.DONE:
+        before = {**asdict(unit), "state": State.SUPERSEDED.value, "superseded": now}
+        connection.execute(unit_table.insert(), before)
     return unit_of(connection, kind, key)
 
 
@@ -316,7 +325,7 @@ def release(connection: Connection, owner: str) -> int:
 
 
 def unit_of(connection: Connection, kind: str, key: str, lock: bool = False) -> Unit:
-    """One unit.
+    """One unit, in its newest version.
 
     Raises
     ------
@@ -333,8 +342,10 @@ def unit_of(connection: Connection, kind: str, key: str, lock: bool = False) -> 
 def units_of(
     connection: Connection, night: str | None = None, kind: str | None = None, state: State | None = None
 ) -> list[Unit]:
-    """Units in order of kind and key."""
-    query = _select_units().order_by(unit_table.c.kind, unit_table.c.key)
+    """Units in order of kind and key, in their newest versions unless the superseded ones are asked for."""
+    query = _select_units().order_by(unit_table.c.kind, unit_table.c.key, unit_table.c.version)
+    if state is not State.SUPERSEDED:
+        query = query.where(_IS_NEWEST)
     for name, value in (("night", night), ("kind", kind), ("state", state)):
         if value is not None:
             query = query.where(unit_table.c[name] == value)
@@ -342,7 +353,7 @@ def units_of(
 
 
 def _is(kind: str, key: str) -> sa.ColumnElement[bool]:
-    return sa.and_(unit_table.c.kind == kind, unit_table.c.key == key)
+    return sa.and_(unit_table.c.kind == kind, unit_table.c.key == key, _IS_NEWEST)
 
 
 def _select_units() -> sa.Select[Any]:

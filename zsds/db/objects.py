@@ -90,7 +90,7 @@ def add_packets(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
     put(connection, packets, values, ["candid"], kept=["published"])
 
 
-def withdraw_packets(connection: Connection, pids: Sequence[int], kept: Collection[int]) -> list[str]:
+def withdraw_packets(connection: Connection, pids: Sequence[int], kept: Collection[int]) -> list[int]:
     """Take packets of quadrants done again out of the outbox, but for those to keep and those that went out.
 
     Parameters
@@ -104,19 +104,24 @@ def withdraw_packets(connection: Connection, pids: Sequence[int], kept: Collecti
 
     Returns
     -------
-    list of str
-        Paths of the packets withdrawn, relative to the archive.
+    list of int
+        Candids of the packets withdrawn.
     """
-    gone: dict[int, str] = {}
-    for part in in_parts(pids):
-        here = sa.and_(detections.c.pid.in_(part), packets.c.published.is_(False))
-        query = sa.select(packets.c.candid, packets.c.path).join(detections).where(here)
-        gone |= {row.candid: row.path for row in connection.execute(query) if row.candid not in kept}
-    withdrawn: list[str] = []
-    for part in in_parts(list(gone)):  # a publisher may have taken some meanwhile
+    gone = [candid for candid in candids_of(connection, pids) if candid not in kept]
+    withdrawn: list[int] = []
+    for part in in_parts(gone):
         here = sa.and_(packets.c.candid.in_(part), packets.c.published.is_(False))
-        withdrawn += connection.scalars(packets.delete().where(here).returning(packets.c.path))
+        withdrawn += connection.scalars(packets.delete().where(here).returning(packets.c.candid))
     return sorted(withdrawn)
+
+
+def candids_of(connection: Connection, pids: Sequence[int]) -> list[int]:
+    """Candids of the packets of quadrants, in order."""
+    found: list[int] = []
+    for part in in_parts(pids):
+        query = sa.select(packets.c.candid).join(detections).where(detections.c.pid.in_(part))
+        found += connection.scalars(query)
+    return sorted(found)
 
 
 def packets_of(

@@ -16,8 +16,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0003"  # of the newest migration
-REVISIONS = ("0001", "0002", "0003")
+REVISION = "0004"  # of the newest migration
+REVISIONS = ("0001", "0002", "0003", "0004")
 
 metadata = MetaData(
     naming_convention={
@@ -56,6 +56,7 @@ units = Table(
     Column("id", Integer, primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("key", String(80), nullable=False),
+    Column("version", Integer, nullable=False),
     Column("night", String(8), nullable=False),
     Column("state", String(24), nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -69,7 +70,8 @@ units = Table(
     Column("peak_memory_mb", Real),
     Column("reason", Text),
     Column("metrics", JSON),
-    UniqueConstraint("kind", "key"),
+    Column("superseded", Real),  # when the next version was begun, seconds of the Unix clock
+    UniqueConstraint("kind", "key", "version"),
     Index(None, "night", "kind", "state"),
 )
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 import warnings
 import zlib
@@ -23,6 +24,8 @@ _REMEDIES = {
     errno.ENOTDIR: ("a file stands where its folder should be", "name another folder"),
     errno.EROFS: ("lies on a read-only file system", "choose another archive folder"),
 }
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 DAMAGE = (  # what astropy makes of damaged files
     *(AstropyUserWarning, OSError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
@@ -69,6 +72,17 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(NotADirectoryError):
             temporary.unlink(missing_ok=True)
+
+
+def share_file(path: Path, other: Path) -> None:
+    """Give a file a second place, without a copy where the file system can; writers replace files whole."""
+    other.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, other)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copy2(path, other)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

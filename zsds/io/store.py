@@ -5,10 +5,10 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from zsds.core.camera_file import shipped_cameras
 from zsds.core.errors import BadInput
 from zsds.core.exposure import Exposure
 from zsds.core.plain import storable
-from zsds.io.files import write_bytes, written_whole
+from zsds.io.files import share_file, write_bytes, written_whole
 from zsds.io.headers import Cards
 from zsds.io.images import (
     ImageSet,
@@ -146,8 +146,8 @@ class Products:
 
 
 @dataclass(frozen=True)
-class Staging(Products):
-    """A unit's products while they are made: the same tree below a folder nobody reads."""
+class Tree(Products):
+    """The archive's tree below another folder: products while they are made, or a version of them."""
 
     root: Path
 
@@ -248,27 +248,56 @@ class Store(Products):
         return url
 
     @contextmanager
-    def unit(self, name: str) -> Iterator[Staging]:
+    def unit(self, name: str) -> Iterator[Tree]:
         """Stage the products of one unit; all move into place when the block ends well, none when it fails.
 
         Files move in alphabetical order except metrics, which come last: they mark a complete unit.
         """
+        with self._staged(name) as folder:
+            yield Tree(folder)
+            made = [path for path in folder.rglob("*") if path.is_file() and path.name != OWNER]
+            for source in sorted(made, key=lambda path: (path.suffix == ".json", path)):
+                target = self.root / source.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source.replace(target)
+
+    def keep(self, files: Iterable[Path], folder: PurePosixPath) -> None:
+        """Keep files as they are now below a folder of the archive, in a tree like its own; once only.
+
+        They take no room on the disk until their places are given to others.
+        """
+        kept = self.root / folder
+        if kept.exists():
+            return
+        with self._staged(f"{kept.parent.name}-{kept.name}") as staged:
+            (staged / OWNER).unlink()
+            for file in files:
+                share_file(file, staged / file.relative_to(self.root))
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                staged.rename(kept)
+            except OSError:
+                if not kept.is_dir():  # else another process was faster
+                    raise
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Remove files, and folders of products, each as a whole; folders that get empty go too."""
+        with self._staged("removed") as folder:
+            for number, path in enumerate(paths):
+                path.rename(folder / str(number))
+                _remove_empty(path.parent, self.root)
+
+    @contextmanager
+    def _staged(self, name: str) -> Iterator[Path]:
+        """A folder that nobody reads, and that is gone at the end."""
         folder = self.root / STAGING / f"{name}-{socket.gethostname()}-{os.getpid()}"
         shutil.rmtree(folder, ignore_errors=True)
         owner = {"host": socket.gethostname(), "pid": os.getpid()}
         write_bytes(folder / OWNER, json.dumps(owner).encode())
         try:
-            yield Staging(folder)
-            self._move_into_place(folder)
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _move_into_place(self, folder: Path) -> None:
-        made = [p for p in folder.rglob("*") if p.is_file() and p.name != OWNER]
-        for source in sorted(made, key=lambda p: (p.suffix == ".json", p)):
-            target = self.root / source.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
 
     def clean_staging(self) -> list[str]:
         """Remove what killed processes left behind, not what live ones are making; returns the names."""
@@ -278,6 +307,12 @@ class Store(Products):
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder.name)
         return removed
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    while folder != top and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def _in_use(folder: Path) -> bool:

@@ -8,6 +8,7 @@ import yaml
 
 from zsds.core.cluster import ClusterSettings
 from zsds.core.errors import BadInput, SettingsError
+from zsds.core.retention import RetentionSettings
 from zsds.core.settings import parse_overrides, with_values
 from zsds.pipeline.calibration import CalibrationSettings
 from zsds.pipeline.difference import DifferenceSettings
@@ -17,13 +18,14 @@ from zsds.pipeline.science import ScienceSettings
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of every kind of unit, and of the cluster they run on."""
+    """Settings of every kind of unit, of the cluster they run on, and of what is kept."""
 
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     science: ScienceSettings = field(default_factory=ScienceSettings)
     reference: ReferencePipelineSettings = field(default_factory=ReferencePipelineSettings)
     difference: DifferenceSettings = field(default_factory=DifferenceSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
 
 def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -12,13 +13,14 @@ from astropy.table import Table
 from zsds.alerts import ReferenceFacts, exposure_facts
 from zsds.associate.solar_system import predict_positions
 from zsds.astrometry.inverse import fit_sky_map
+from zsds.candidates import Numbered, number_again, numbers_of
 from zsds.core.errors import BadInput
-from zsds.core.exposure import Exposure
-from zsds.core.ids import QuadrantId
+from zsds.core.exposure import Exposure, Info
+from zsds.core.ids import QuadrantId, processing_id
 from zsds.core.tables import new_table
 from zsds.io.references import load_reference
 from zsds.io.stamps import write_cutouts, write_stamps
-from zsds.io.store import Staging, Store
+from zsds.io.store import Store, Tree
 from zsds.io.windows import write_flux_error
 from zsds.pipeline.difference import (
     DifferenceResult,
@@ -34,6 +36,9 @@ from zsds.reference import Reference, sample_reference
 from zsds.runner.archive import Archive
 from zsds.runner.provenance import provenance
 from zsds.runner.science import reference_sky
+from zsds.runner.versions import find_version, newest_kept
+
+log = logging.getLogger(__name__)
 
 BODY_MARGIN_DEG = 0.05
 
@@ -52,9 +57,10 @@ def run_difference(
     reference = load_reference(store, reference_id)
     template = sample_reference(reference, science.wcs, science.shape)
     result = make_difference(science, template, settings.difference, stars, int(inputs["rfid"]))
+    numbered = _numbered(store, science.info, result.candidates)
     near = _neighbours(archive, science, reference_id)
     scale = archive.camera.pixel_scale_arcsec
-    found = match_neighbours(result.candidates, near, science.info.mid_mjd, scale)
+    found = match_neighbours(numbered.candidates, near, science.info.mid_mjd, scale)
     result = replace(result, candidates=found)
     facts = exposure_facts(science, _reference_facts(reference, int(inputs["rfid"])), result.limiting_mag)
     made_from = provenance(settings.difference, inputs)
@@ -63,6 +69,7 @@ def run_difference(
         "difference_limiting_mag": result.limiting_mag,
         "score_counts": result.score_counts.tolist(),
         "n_own_epochs": _own_epochs(reference, identifier.night),
+        "n_numbers": numbered.n_given,
         "facts": facts,
         "image": image_facts(store, science, result, reference_id, made_from),
         "made_with": {name: made_from[name] for name in ("software", "settings")},
@@ -74,7 +81,7 @@ def run_difference(
     return {
         name: value
         for name, value in metrics.items()
-        if name not in ("facts", "image", "made_with", "score_counts")
+        if name not in ("facts", "image", "made_with", "n_numbers", "score_counts")
     }
 
 
@@ -116,6 +123,22 @@ def _load_science(store: Store, identifier: QuadrantId) -> tuple[Exposure, Table
         raise BadInput(error.source, error.problem, remedy) from error
 
 
+def _numbered(store: Store, info: Info, found: Table) -> Numbered:
+    """The candidates; those that the version before had too with the numbers they have there."""
+    kept, fresh = newest_kept(store, "difference", info.id), numbers_of(found)
+    if not kept:
+        return fresh
+    before = find_version(store, "difference", info.id, kept)
+    try:
+        known = before.load_table("candidates", info.id, "candidates")
+        n_given = before.load_json("difference_metrics", info.id).get("n_numbers")
+    except BadInput as error:
+        log.warning("candidates get new numbers, whatever they had before: %s", error)
+        return fresh
+    given = numbers_of(known) if n_given is None else Numbered(known, tuple(n_given))
+    return number_again(found, processing_id(info.start_mjd, info.channel), given)
+
+
 def _neighbours(archive: Archive, science: Exposure, reference: ReferenceId) -> Neighbours:
     sky = reference_sky(archive, science.info)
     bodies = new_table("orbits")
@@ -143,7 +166,7 @@ def _reference_facts(reference: Reference, rfid: int) -> ReferenceFacts:
 
 
 def _save(
-    staging: Staging,
+    staging: Tree,
     identifier: QuadrantId,
     science: Exposure,
     result: DifferenceResult,

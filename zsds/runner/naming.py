@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,15 +68,12 @@ def _name(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
     night = next(iter(quadrants)).night
     with archive.database.write() as connection:
         pids = [found.coverage.pid for found in quadrants.values()]
-        withdrawn = withdraw_packets(connection, pids, alerts)
+        withdraw_packets(connection, pids, alerts)
         named = name_exposure(connection, detections, designations, is_alert, settings, records)
         for found in quadrants.values():
             save_coverage(connection, found.coverage)
         packets = [row for row in named if int(row["candid"]) in alerts]
         add_packets(connection, [_packet(archive, row, night) for row in packets])
-    for path in withdrawn:
-        (archive.store.root / path).unlink(missing_ok=True)
-        archive.store.path("own_packet", int(Path(path).stem)).unlink(missing_ok=True)
 
 
 def _load(archive: Archive, identifier: QuadrantId) -> Found:

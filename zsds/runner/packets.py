@@ -1,6 +1,6 @@
 """Named candidates to alert packets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from astropy.table import Table
@@ -11,13 +11,15 @@ from zsds.associate.history import Epoch, History
 from zsds.core.ids import QuadrantId
 from zsds.core.programs import programs_shown
 from zsds.db.history import histories_of
-from zsds.db.objects import names_of, objects_named
+from zsds.db.objects import candids_of, names_of, objects_named
 from zsds.io.files import write_bytes
 from zsds.io.packets import encode_packet
 from zsds.io.stamps import read_cutouts, read_stamps
+from zsds.io.store import Store
 from zsds.pipeline.settings import Settings
 from zsds.runner.archive import Archive
 from zsds.runner.forced import forced_histories
+from zsds.runner.versions import files_of
 
 
 def run_packets(
@@ -40,22 +42,34 @@ def run_packets(
         shown = programs_shown(facts["programid"])
         histories = histories_of(connection, found["ra"], found["dec"], epoch, program_ids=shown)
         objects = _objects(connection, [names[candid] for candid in found["candid"].tolist()])
+        in_outbox = candids_of(connection, [facts["pid"]])
     forced = forced_histories(archive, objects, [history.images for history in histories])
     records = candidate_records(found, facts)
-    for record, history, points in zip(records, histories, forced, strict=True):
-        candid = int(record["candid"])
-        packet = build_packet(
-            record, names[candid], _rows(history), _past(history), stamps[candid], forced=points
-        )
-        write_bytes(store.path("packet", candid), encode_packet(packet))
-    if settings.difference.own_packets:
-        own = _own_facts(archive, identifier, metrics)
-        cutouts = read_cutouts(store.path("cutouts", identifier))
-        for row, about, history, points in zip(found, objects, histories, forced, strict=True):
-            candid = int(row["candid"])
-            made = build_own_packet(row, own, about, _past(history), _rows(history), points, cutouts[candid])
-            write_bytes(store.path("own_packet", candid), encode_packet(made))
+    with store.unit(f"{key}-packets") as staging:
+        for record, history, points in zip(records, histories, forced, strict=True):
+            candid = int(record["candid"])
+            packet = build_packet(
+                record, names[candid], _rows(history), _past(history), stamps[candid], forced=points
+            )
+            write_bytes(staging.path("packet", candid), encode_packet(packet))
+        if settings.difference.own_packets:
+            own = _own_facts(archive, identifier, metrics)
+            cutouts = read_cutouts(store.path("cutouts", identifier))
+            for row, about, history, points in zip(found, objects, histories, forced, strict=True):
+                candid = int(row["candid"])
+                made = build_own_packet(
+                    row, own, about, _past(history), _rows(history), points, cutouts[candid]
+                )
+                write_bytes(staging.path("own_packet", candid), encode_packet(made))
+    _remove_withdrawn(store, identifier, in_outbox)
     return {"n_packets": len(found)}
+
+
+def _remove_withdrawn(store: Store, identifier: QuadrantId, in_outbox: Collection[int]) -> None:
+    """Remove the files of packets that an earlier version made, but for those that went out."""
+    for file in files_of(store, "packets", identifier):
+        if int(file.stem) not in in_outbox:
+            file.unlink(missing_ok=True)
 
 
 def _own_facts(archive: Archive, identifier: QuadrantId, metrics: Mapping[str, Any]) -> OwnFacts:

@@ -15,6 +15,7 @@ from zsds.kernels import first_use
 from zsds.pipeline.settings import Settings
 from zsds.runner.archive import Archive, open_archive
 from zsds.runner.steps import STEPS
+from zsds.runner.versions import keep_version
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,14 @@ class Task:
         Of the unit in the ledger.
     inputs : mapping
         What it is made from, by role; plain values that JSON can hold.
+    version : int
+        Of the unit, from 1.
     """
 
     kind: str
     key: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
     state, reason, detail = State.DONE, None, ""
     metrics: dict[str, Any] = {}
     try:
+        if task.version > 1:
+            keep_version(archive.store, task.kind, task.key, task.version - 1)
         with first_use(task.kind):
             metrics = dict(STEPS[task.kind](task.key, task.inputs, archive, settings))
     except UnusableData as error:

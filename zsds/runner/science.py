@@ -19,7 +19,7 @@ from zsds.core.ids import QuadrantId
 from zsds.core.raw import RawCcd
 from zsds.io.calibrations import load_calibration
 from zsds.io.raw import read_raw
-from zsds.io.store import Staging
+from zsds.io.store import Tree
 from zsds.photometry import measure_growth
 from zsds.pipeline.measure import Measured
 from zsds.pipeline.science import ReferenceSky, ScienceResult, reduce_science
@@ -145,7 +145,7 @@ def _facts(result: ScienceResult, camera: Camera) -> dict[str, Any]:
 
 
 def _save(
-    staging: Staging,
+    staging: Tree,
     identifier: QuadrantId,
     result: ScienceResult,
     metrics: Mapping[str, Any],

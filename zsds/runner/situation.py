@@ -1,19 +1,14 @@
 """How the newest nights of an archive stand, for those who watch."""
 
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from zsds.core.ids import QuadrantId
 from zsds.db import figures
 from zsds.db.ledger import State
 from zsds.runner.archive import Archive
-from zsds.runner.status import KINDS, failures, latencies
-
-UNFINISHED = (State.PENDING, State.RUNNING)
+from zsds.runner.status import KINDS, failures, latencies, oldest
 
 
 @dataclass(frozen=True)
@@ -72,23 +67,16 @@ def look(archive: Archive, n_nights: int) -> Situation:
 def _night(archive: Archive, night: str) -> NightSituation:
     with archive.database.read() as connection:
         counts = figures.state_counts(connection, night)
-        oldest = figures.first_unit(connection, night, UNFINISHED)
         n_alerts, n_published = figures.packet_counts(connection, night)
+    first, waited_s = oldest(archive, [night]) or (None, 0.0)
     in_order = {kind: counts[kind] for kind in KINDS if kind in counts}
     return NightSituation(
         night,
         in_order,
-        oldest,
-        0.0 if oldest is None else max(0.0, time.time() - _exposed(oldest)),
+        first,
+        waited_s,
         n_alerts,
         n_published,
         latencies(archive, [night]),
         failures(archive, [night]),
     )
-
-
-def _exposed(key: str) -> float:
-    """When the exposure of a quadrant began, seconds of the Unix clock."""
-    when = QuadrantId.parse(key).time
-    day = datetime.strptime(when[:8], "%Y%m%d").replace(tzinfo=UTC)
-    return day.timestamp() + 86400 * float(f"0.{when[8:]}")

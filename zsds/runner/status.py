@@ -1,17 +1,21 @@
 """What the ledger says of a night, as rows to print."""
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 from zsds.core.errors import BadInput
-from zsds.db import ledger
+from zsds.core.ids import QuadrantId
+from zsds.db import figures, ledger
 from zsds.runner.archive import Archive
 
 KINDS = ("calibration", "science", "reference", "difference", "packets")  # in the order of their work
+UNFINISHED = (ledger.State.PENDING, ledger.State.RUNNING)
 
 
 def _units(
@@ -28,7 +32,8 @@ def unit_counts(
     """Per night and kind of unit: the number in each state, alerts, and the median time of one unit."""
     rows: dict[tuple[str, int], list[ledger.Unit]] = {}
     with archive.database.read() as connection:
-        for unit in _units(connection, nights):
+        before = _units(connection, nights, state=ledger.State.SUPERSEDED)
+        for unit in (*_units(connection, nights), *before):
             if unit.kind in kinds:
                 rows.setdefault((unit.night, KINDS.index(unit.kind)), []).append(unit)
     found = {unit.state for units in rows.values() for unit in units}
@@ -46,11 +51,13 @@ def unit_counts(
 
 
 def _alerts(units: Sequence[ledger.Unit]) -> int:
-    return sum((unit.metrics or {}).get("n_packets", 0) for unit in units)
+    newest = (unit for unit in units if unit.state is not ledger.State.SUPERSEDED)
+    return sum((unit.metrics or {}).get("n_packets", 0) for unit in newest)
 
 
 def _median_seconds(units: Sequence[ledger.Unit]) -> float | None:
-    times = [unit.seconds for unit in units if unit.seconds is not None]
+    newest = (unit for unit in units if unit.state is not ledger.State.SUPERSEDED)
+    times = [unit.seconds for unit in newest if unit.seconds is not None]
     return round(median(times), 2) if times else None
 
 
@@ -71,6 +78,34 @@ def latency_line(archive: Archive, nights: Sequence[str]) -> str:
         return ""
     middle, high, largest = found
     return f"from frame to packets: {middle:.1f} s (median), {high:.1f} s (95 %), {largest:.1f} s (largest)"
+
+
+def oldest(archive: Archive, nights: Sequence[str]) -> tuple[str, float] | None:
+    """The quadrant exposed first of those that are pending or running, and the seconds since then."""
+    with archive.database.read() as connection:
+        first = [figures.first_unit(connection, night, UNFINISHED) for night in nights or (None,)]
+    keys = [key for key in first if key is not None]
+    if not keys:
+        return None
+    when = QuadrantId.parse(min(keys)).time
+    day = datetime.strptime(when[:8], "%Y%m%d").replace(tzinfo=UTC)
+    exposed = day.timestamp() + 86400 * float(f"0.{when[8:]}")
+    return min(keys), max(0.0, time.time() - exposed)
+
+
+def oldest_line(archive: Archive, nights: Sequence[str]) -> str:
+    """The same in words; nothing where nothing is pending or running."""
+    if (found := oldest(archive, nights)) is None:
+        return ""
+    key, seconds = found
+    return f"oldest quadrant to do: {key}, exposed {age(seconds)} ago"
+
+
+def age(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def failures(archive: Archive, nights: Sequence[str], kinds: Collection[str] = KINDS) -> list[dict[str, Any]]:

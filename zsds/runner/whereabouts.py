@@ -1,14 +1,18 @@
 """Where a product of an archive lies, by the names that people see."""
 
 import re
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from zsds import products
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
 from zsds.io.store import Store
-from zsds.products import CalibrationId, ProductId, ReferenceId
+from zsds.products import CalibrationId, ReferenceId
+from zsds.runner.versions import find_version, newest_kept
 
-_PLACE = re.compile(r"([a-z0-9]+)_(\d{6}|\d{8})_([a-z]{2})_c(\d+)_q(\d+)(?:_v(\d+))?")
+_VERSION = re.compile(r"_v(\d+)$")
 
 
 def find_product(archive: Path, product: str, name: str) -> Path:
@@ -28,12 +32,15 @@ def find_product(archive: Path, product: str, name: str) -> Path:
         If there is no such archive, name, or product for this sort of name.
     """
     store = Store.open(archive)
-    place = _PLACE.fullmatch(name)
+    asked = _VERSION.search(name)
+    version = None if asked is None else int(asked[1])
+    identifier = _identifier(_VERSION.sub("", name))
     try:
-        if place is not None:
-            version = place[6] and int(place[6])
-            return _versioned(store, product, place, version)
-        return store.path(product, _identifier(name), _prefix(store))
+        if isinstance(identifier, QuadrantId):
+            return _of_quadrant(store, product, identifier, version)
+        if isinstance(identifier, CalibrationId | ReferenceId):
+            return _of_channel(store, product, identifier, version)
+        return store.path(product, identifier, _prefix(store))
     except KeyError as error:
         raise BadInput(product, str(error.args[0]), "`zsds where list` lists all products") from error
 
@@ -44,32 +51,34 @@ def _prefix(store: Store) -> str:
     return load_camera(store.camera).prefix
 
 
-def _identifier(name: str) -> QuadrantId | int | str:
+def _identifier(name: str) -> products.ProductId:
     if name.isdigit():
         return name if len(name) == 8 else int(name)
-    try:
-        return QuadrantId.parse(name)
-    except ValueError as error:
-        raise BadInput(
-            name or "the product's name", "is no quadrant, calibration, reference, candid or night",
-            "see zsds status",
-        ) from error  # fmt: skip
+    for sort in (QuadrantId, CalibrationId, ReferenceId):
+        with suppress(ValueError):
+            return sort.parse(name)
+    raise BadInput(
+        name or "the product's name",
+        "is no quadrant, calibration, reference, candid or night",
+        "see zsds status",
+    )
 
 
-def _versioned(store: Store, product: str, place: re.Match[str], version: int | None) -> Path:
+def _of_quadrant(store: Store, product: str, identifier: QuadrantId, version: int | None) -> Path:
+    """Path in the tree of a superseded version, or in the archive's own."""
+    newest = store.path(product, identifier)
+    kind = "science" if product in products.SCIENCE else "difference"
+    if version is None or version > newest_kept(store, kind, identifier):
+        return newest
+    return find_version(store, kind, identifier, version).path(product, identifier)
+
+
+def _of_channel(
+    store: Store, product: str, identifier: CalibrationId | ReferenceId, version: int | None
+) -> Path:
     """Path of one version; the newest on disk when none is named."""
-
-    def path_of(number: int) -> Path:
-        identifier: ProductId
-        ccd, quadrant = int(place[4]), int(place[5])
-        if len(place[2]) == 8:
-            identifier = CalibrationId(place[2], place[3], ccd, quadrant, number, place[1])
-        else:
-            identifier = ReferenceId(int(place[2]), place[3], ccd, quadrant, number, place[1])
-        return store.path(product, identifier)
-
     if version is None:
-        first = path_of(1)
-        made = [int(p.name[1:]) for p in first.parent.parent.glob("v[0-9]*") if p.is_dir()]
+        first = store.path(product, identifier)
+        made = [int(path.name[1:]) for path in first.parent.parent.glob("v[0-9]*") if path.is_dir()]
         version = max(made, default=1)
-    return path_of(version)
+    return store.path(product, replace(identifier, version=version))

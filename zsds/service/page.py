@@ -7,6 +7,7 @@ from zsds.db.ledger import State
 from zsds.report.markup import Markup, element, join
 from zsds.report.style import CSS
 from zsds.runner.situation import NightSituation, Situation
+from zsds.runner.status import age
 
 REFRESH_S = 10
 LITTLE_BYTES = 50e9
@@ -77,7 +78,7 @@ def _counts(night: NightSituation) -> Markup:
 
 
 def _class(state: State, counts: object) -> str | None:
-    known = {State.FAILED: "failed", State.REJECTED: "rejected", State.DONE: "done"}
+    known = {State.FAILED: "failed", State.REJECTED: "rejected", State.DONE: "done", State.SUPERSEDED: None}
     if not isinstance(counts, dict) or state not in counts:
         return None
     return known.get(state, "waiting")
@@ -86,20 +87,13 @@ def _class(state: State, counts: object) -> str | None:
 def _sentence(night: NightSituation) -> str:
     said = [f"{night.n_alerts:,} alerts, {night.n_published:,} of them published."]
     if night.oldest is not None:
-        said.append(f"Oldest quadrant to do: {night.oldest}, exposed {_age(night.oldest_s)} ago.")
+        said.append(f"Oldest quadrant to do: {night.oldest}, exposed {age(night.oldest_s)} ago.")
     if night.latency_s is not None:
         middle, high, largest = night.latency_s
         said.append(
             f"From frame to packets {middle:.0f} s (median), {high:.0f} s (95 %), {largest:.0f} s (largest)."
         )
     return " ".join(said)
-
-
-def _age(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 def _trouble(trouble: dict[str, object]) -> Markup:

@@ -1,0 +1,224 @@
+"""Part of a night done again: new versions, the old ones kept, alerts with the numbers they had."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from survey import NIGHT, SERIAL, database_rows, expect, product_hashes, zsds
+
+from zsds.core.ids import QuadrantId
+from zsds.core.retention import RetentionSettings
+from zsds.core.scope import Scope
+from zsds.db import figures, ledger
+from zsds.db.ledger import State
+from zsds.db.objects import packets_of
+from zsds.db.schema import packets as packet_table
+from zsds.runner.prune import DAY_S, prune
+from zsds.runner.reprocess import preview
+from zsds.runner.versions import KINDS, find_version, keep_version
+
+DEEPER = ("--set", "difference.candidates.threshold=4.6")
+
+
+@pytest.fixture
+def survey(done_survey, tmp_path):
+    return done_survey.copied(tmp_path / "archive")
+
+
+def again(survey, *options):
+    return zsds("reprocess", "--archive", survey.archive, *options, *SERIAL)
+
+
+def candids(table):
+    return {(round(row["x"]), round(row["y"]), bool(row["is_positive"])): int(row["candid"]) for row in table}
+
+
+def superseded(survey):
+    with survey.open().database.read() as connection:
+        return ledger.units_of(connection, state=State.SUPERSEDED)
+
+
+def test_one_quadrant_from_the_difference_on(survey):
+    opened, before = survey.open(), product_hashes(survey.archive)
+    with opened.database.write() as connection:
+        connection.execute(packet_table.update().values(published=True))
+        sent = {row["candid"]: row["object_id"] for row in packets_of(connection, NIGHT)}
+    expect(again(survey, "--quadrant", 1, "--from", "difference", *DEEPER))
+    after = product_hashes(survey.archive)
+    changed = {
+        name for name in after if before.get(name) != after[name] and not name.startswith("superseded")
+    }
+    assert changed
+    assert all("_q1_" in name or "/00/" in name for name in changed)
+    assert not any("sciimg" in name for name in changed)
+    kept = {(unit.kind, unit.version) for unit in superseded(survey)}
+    assert kept == {("difference", 1), ("packets", 1)}
+    for unit in superseded(survey):
+        identifier = QuadrantId.parse(unit.key)
+        tree = find_version(opened.store, unit.kind, identifier, 1)
+        files = {str(p.relative_to(tree.root)): p for p in tree.root.rglob("*") if p.is_file()}
+        assert files
+        assert all(p.stat().st_size and before[name] for name, p in files.items())
+        if unit.kind == "difference":
+            old = candids(tree.load_table("candidates", identifier, "candidates"))
+            new = candids(opened.store.load_table("candidates", identifier, "candidates"))
+            assert len(new) > len(old)
+            assert {place: new.get(place) for place in old} == old
+    with opened.database.read() as connection:
+        rows = packets_of(connection, NIGHT)
+    assert {row["candid"]: row["object_id"] for row in rows if row["published"]} == sent
+    assert any(not row["published"] for row in rows)
+    assert all((survey.archive / row["path"]).is_file() for row in rows)
+
+
+def test_a_dry_run_tells_and_touches_nothing(survey):
+    before = product_hashes(survey.archive), database_rows(survey.archive)
+    called = expect(again(survey, "--night", NIGHT, "--ccd", 1, "--from", "science", "--dry-run", "--json"))
+    rows = {row["kind"]: row for row in json.loads(called.out)}
+    assert list(rows) == ["science", "difference", "packets"]
+    assert {(row["units"], row["superseded"]) for row in rows.values()} == {(6, 6)}
+    assert rows["packets"]["published"] == 0
+    assert (product_hashes(survey.archive), database_rows(survey.archive)) == before
+
+
+def test_from_calibration_makes_new_ones_and_all_that_follows(survey):
+    expect(again(survey, "--night", NIGHT, "--quadrant", 2, "--from", "calibration"))
+    with survey.open().database.read() as connection:
+        science = ledger.units_of(connection, NIGHT, "science")
+    assert {(u.key[-1], u.inputs["calibration"]["version"], u.version) for u in science} == {
+        ("1", 1, 1),
+        ("2", 2, 2),
+    }
+    counted = expect(zsds("status", "--archive", survey.archive, "--night", NIGHT, "--json"))
+    found = {row["kind"]: row.get("superseded") for row in json.loads(counted.out)}
+    assert found == {"calibration": 1, "science": 3, "difference": 3, "packets": 3}
+
+
+class Killed(BaseException):
+    """As kill -9 would, nobody catches it."""
+
+
+def test_a_version_survives_an_attempt_killed_while_its_files_move(survey, monkeypatch):
+    opened, before, moved = survey.open(), product_hashes(survey.archive), []
+    replace = Path.replace
+
+    def killed_at_the_fourth(path, target):
+        if "-difference-" in str(path) and ".partial" not in str(target):
+            moved.append(target)
+            if len(moved) == 4:
+                raise Killed
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed_at_the_fourth)
+        with pytest.raises(Killed):
+            again(survey, "--quadrant", 1, "--from", "difference", *DEEPER)
+    expect(again(survey, "--quadrant", 1, "--from", "difference", *DEEPER))
+    kept = [unit for unit in superseded(survey) if unit.kind == "difference"]
+    assert [unit.version for unit in kept] == [1, 1, 1]
+    for unit in kept:
+        stored = product_hashes(find_version(opened.store, "difference", QuadrantId.parse(unit.key), 1).root)
+        assert len(stored) > 5
+        assert stored == {name: before[name] for name in stored}
+
+
+def test_packets_that_are_gone_leave_the_folder_but_not_those_that_went_out(survey):
+    opened = survey.open()
+    with opened.database.write() as connection:
+        first, second = packets_of(connection, NIGHT)[:2]
+        connection.execute(
+            packet_table.update().where(packet_table.c.candid == first["candid"]).values(published=True)
+        )
+    expect(
+        again(
+            survey, "--night", NIGHT, "--from", "difference", "--set", "difference.candidates.threshold=500"
+        )
+    )
+    with opened.database.read() as connection:
+        assert [row["candid"] for row in packets_of(connection, NIGHT)] == [first["candid"]]
+    assert (survey.archive / first["path"]).is_file()
+    assert not (survey.archive / second["path"]).exists()
+    kept = [p.name for p in (survey.archive / "superseded" / "packets").rglob("*.avro")]
+    assert f"{second['candid']}.avro" in kept
+
+
+def test_prune_removes_old_versions_and_products_and_no_more(survey):
+    opened = survey.open()
+    expect(again(survey, "--quadrant", 1, "--from", "difference", *DEEPER))
+    before = product_hashes(survey.archive)
+    policy = RetentionSettings(superseded_days=7, products=("score",), forced_days=1e6)
+    soon, later = time.time(), time.time() + 8 * DAY_S
+    told = {row["what"]: row["number"] for row in prune(opened, policy, dry_run=True, now=later)}
+    assert told == {"superseded versions": 6, "score": 6, "logs": 0, "forced fluxes in the database": 0}
+    assert product_hashes(survey.archive) == before
+    prune(opened, RetentionSettings(superseded_days=7), now=soon)
+    assert product_hashes(survey.archive) == before
+    assert {row["what"]: row["number"] for row in prune(opened, policy, now=later)} == told
+    left = product_hashes(survey.archive)
+    assert {n: d for n, d in before.items() if not n.startswith("superseded") and "scorrimg" not in n} == left
+    assert not (survey.archive / "superseded").exists()
+    assert len(superseded(survey)) == 6
+    expect(again(survey, "--quadrant", 1, "--from", "packets"))
+
+
+def test_prune_leaves_the_version_before_one_that_failed(survey):
+    opened = survey.open()
+    key = ledger_key(opened)
+    with opened.database.write() as connection:
+        unit = ledger.claim(connection, "difference", key, "me", again=True)
+        ledger.finish(connection, unit, ledger.Outcome(State.FAILED, "why"))
+    keep_version(opened.store, "difference", key, 1)
+    rows = prune(opened, RetentionSettings(superseded_days=0), now=time.time() + DAY_S)
+    assert rows[0] == {"what": "superseded versions", "number": 0, "mb": 0.0}
+
+
+def ledger_key(opened):
+    with opened.database.read() as connection:
+        return ledger.units_of(connection, NIGHT, "difference")[0].key
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (("--from", "nothing", "--night", NIGHT), 2, "nothing: is no step; one of: calibration, science"),
+        (("--from", "science"), 2, "--night: is not given; name a night, field, CCD or quadrant"),
+        (("--from", "science", "--field", 77), 1, "nothing of it was run in this archive"),
+        (("--from", "science", "--night", "20200101"), 1, "20200101: nothing of it was run in this archive"),
+    ],
+)
+def test_what_cannot_be_done_again(survey, options, status, words):
+    called = again(survey, *options)
+    assert called.status == status
+    (line,) = called.err.splitlines()
+    assert words in line
+
+
+def test_products_that_others_need_are_not_pruned(survey):
+    called = zsds("prune", "--archive", survey.archive, "--set", "retention.products=[candidates]")
+    assert called.status == 2
+    assert "'candidates' cannot be pruned; known: science," in called.err
+
+
+def test_where_a_superseded_version_lies(survey):
+    key = ledger_key(survey.open())
+    where = ("where", "difference", "--archive", survey.archive)
+    newest = expect(zsds(*where, key)).out
+    assert expect(zsds(*where, f"{key}_v1")).out == newest
+    expect(again(survey, "--night", NIGHT, "--from", "difference"))
+    old = expect(zsds(*where, f"{key}_v1")).out
+    assert "/superseded/difference/" in old
+    assert expect(zsds(*where, f"{key}_v2")).out == newest
+
+
+def test_the_preview_counts_alerts_that_went_out(survey):
+    opened = survey.open()
+    with opened.database.write() as connection:
+        row = packets_of(connection, NIGHT)[0]
+        connection.execute(
+            packet_table.update().where(packet_table.c.candid == row["candid"]).values(published=True)
+        )
+    with opened.database.read() as connection:
+        assert sum(figures.sent_packets(connection, NIGHT).values()) == 1
+    assert preview(opened, [NIGHT], Scope())[-1]["published"] == 1
+    assert set(KINDS) == {"science", "difference", "packets"}

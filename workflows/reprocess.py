@@ -1,0 +1,32 @@
+"""Part of some nights done again from one of its steps on: new versions, beside those that are superseded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zsds.workflows.calibrate import run_calibrations
+from zsds.workflows.night import Progress, run_nights
+
+from zsds.core.scope import Scope
+from zsds.pipeline.settings import Settings
+
+
+def reprocess_nights(
+    folder: Path,
+    nights: Sequence[str],
+    settings: Settings,
+    progress: Progress,
+    cluster: str,
+    n_workers: int | None,
+    scope: Scope,
+) -> None:
+    """Do the units of a scope again; arguments as for `zsds.workflows.night.run_nights`.
+
+    Raises
+    ------
+    BadInput
+        As `run_nights`, and if calibrations are to be made of a night without their frames.
+    """
+    if scope.makes("calibration"):
+        for night in sorted(set(nights)):
+            run_calibrations(folder, night, settings, progress, cluster, n_workers, scope)
+    run_nights(folder, nights, settings, progress, cluster, n_workers, scope)
