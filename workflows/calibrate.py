@@ -13,6 +13,7 @@ from zsds.core.errors import BadInput
 from zsds.core.scope import EVERYTHING, Scope
 from zsds.core.settings import settings_hash
 from zsds.db import ledger, versions
+from zsds.db.ledger import State
 from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId
 from zsds.runner import Finished, Task
@@ -73,13 +74,16 @@ def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chai
             for quadrant in sorted(camera.detectors[ccd].amplifiers):
                 if not claims.scope.has_channel(ccd, quadrant):
                     continue
-                key = str(CalibrationId(night, band, ccd, quadrant, prefix=camera.prefix))
-                ledger.add_units(connection, "calibration", night, [key])
                 place = night, band, ccd, quadrant, camera.prefix
-                task = _task(connection, key, place, made_from, settings)
+                ledger.add_units(connection, "calibration", night, [_key(*place)])
+                task = _task(connection, place, made_from, claims)
                 if taken := claims.take(connection, task, settings):
                     chains.append((taken,))
     return chains
+
+
+def _key(night: str, band: str, ccd: int, quadrant: int, prefix: str) -> str:
+    return str(CalibrationId(night, band, ccd, quadrant, prefix=prefix))
 
 
 def _used(frames: Frames, band: str, ccd: int) -> Frames:
@@ -113,12 +117,17 @@ def _newest(connection: Any, night: str, kind: str) -> list[ledger.Frame]:
 
 
 def _task(
-    connection: Any, key: str, place: tuple[str, str, int, int, str], made_from: dict[str, Any], settings: Any
+    connection: Any, place: tuple[str, str, int, int, str], made_from: dict[str, Any], claims: Claims
 ) -> Task:
-    """The version tried last when its frames, camera and settings were the same, else the next one."""
+    """The version tried last when its frames, camera and settings were the same, else the next one.
+
+    One that is done and to be done again is the next one too: nights may have used it.
+    """
+    key = _key(*place)
     before = ledger.unit_of(connection, "calibration", key)
     inputs = before.inputs or {}
-    same = before.settings_hash == settings_hash(settings)
+    same = before.settings_hash == settings_hash(claims.settings.calibration)
+    same = same and not (claims.scope.again and before.state is State.DONE)
     if same and "calibration" in inputs and {role: inputs.get(role) for role in made_from} == made_from:
         return Task("calibration", key, {"calibration": inputs["calibration"], **made_from})
     fresh = versions.next_calibration(connection, "flat", *place)

@@ -24,7 +24,9 @@ def test_numbers_count_within_a_sign_in_the_order_of_the_table():
     assert found["tblid"].tolist() == [0, 0, 1]
     assert found["candid"].tolist() == [PID * 10**6 + row for row in (15000, 10000, 15001)]
     assert numbers_of(found).n_given == (1, 2)
-    assert numbers_of(number(candidates([]), PID)).n_given == (0, 0)
+    empty = number(candidates([]), PID)
+    assert numbers_of(empty).n_given == (0, 0)
+    assert empty["candid"].dtype == np.int64
 
 
 def test_sources_keep_their_numbers_and_new_ones_get_fresh_ones():

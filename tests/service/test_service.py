@@ -10,8 +10,8 @@ from survey import NIGHT, zsds
 
 from zsds.db import ledger
 from zsds.db.ledger import Outcome, State
+from zsds.runner.status import age
 from zsds.service import create_app
-from zsds.service.page import _age
 
 
 @pytest.fixture
@@ -100,4 +100,4 @@ def test_no_archive(tmp_path):
 
 @pytest.mark.parametrize(("seconds", "words"), [(5, "5 seconds"), (130, "2 minutes"), (2e5, "2 days")])
 def test_ages(seconds, words):
-    assert _age(seconds) == words
+    assert age(seconds) == words

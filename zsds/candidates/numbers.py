@@ -55,7 +55,7 @@ def number_again(found: Table, pid: int, before: Numbered) -> Numbered:
     UnusableData
         With more candidates of one sign than there are numbers.
     """
-    numbers = np.empty(len(found), int)
+    numbers = np.empty(len(found), np.int64)
     n_given = list(before.n_given)
     for sign, positive in enumerate((False, True)):
         here = np.flatnonzero(found["is_positive"] == positive)
@@ -72,10 +72,9 @@ def number_again(found: Table, pid: int, before: Numbered) -> Numbered:
 def _with_numbers(found: Table, numbers: NDArray[np.int64], pid: int) -> Table:
     numbered = found.copy()
     numbered["tblid"] = numbers
-    numbered["candid"] = [
-        candidate_id(pid, row, positive)
-        for row, positive in zip(numbers.tolist(), found["is_positive"].tolist(), strict=True)
-    ]
+    signs = found["is_positive"].tolist()
+    candids = [candidate_id(pid, row, sign) for row, sign in zip(numbers.tolist(), signs, strict=True)]
+    numbered["candid"] = np.array(candids, np.int64)
     return numbered
 
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 class RetentionSettings:
     """What `zsds prune` removes, and when; days of the clock."""
 
-    superseded_days: float = (
-        30.0  # versions that were replaced, since then; what the ledger says of them stays
-    )
+    superseded_days: float = 30.0  # versions that were replaced, since then; their rows in the ledger stay
     forced_days: float = 60.0  # fluxes at objects, since the exposure; packets show those of 30 days
     log_days: float = 90.0  # logs, since they were written
     products: tuple[str, ...] = ()  # names of products of quadrants, such as score or cutouts
