@@ -63,7 +63,7 @@ def run_nights(
         with archive.database.read() as connection:
             claims.require_free(unit for night in in_order for unit in ledger.units_of(connection, night))
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
-        where = cluster_for(cluster, bool(chains) or _are_packets_left(archive, in_order))
+        where = cluster_for(cluster, bool(chains) or _are_packets_left(archive, in_order, scope))
         with open_cluster(where, n_workers, settings.cluster, archive.store.root, claims.renew) as workers:
             with progress("quadrants", len(chains)) as advance:
                 run_chains(workers, chains, claims, advance, together=_frame)
@@ -72,12 +72,13 @@ def run_nights(
                 run_chains(beside_database(archive, workers), packets, claims, advance)
 
 
-def _are_packets_left(archive: Archive, nights: Sequence[str]) -> bool:
-    """Whether a difference of these nights is done whose packets are not."""
+def _are_packets_left(archive: Archive, nights: Sequence[str], scope: Scope) -> bool:
+    """Whether a difference of these nights is done whose packets are not, or are to be made again."""
     with archive.database.read() as connection:
         units = [unit for night in nights for unit in ledger.units_of(connection, night)]
     made = {unit.key for unit in units if unit.kind == "packets" and unit.state in ledger.FINISHED}
-    return any(u.kind == "difference" and u.state is State.DONE and u.key not in made for u in units)
+    found = (unit for unit in units if unit.kind == "difference" and unit.state is State.DONE)
+    return any(scope.again or unit.key not in made for unit in found)
 
 
 def beside_database(archive: Archive, workers: Serial | Distributed) -> Serial | Distributed:
