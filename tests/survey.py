@@ -170,8 +170,9 @@ def forget_frames(archive: Path, keep: Path | None = None) -> None:
 
 
 def product_hashes(archive: Path) -> dict[str, str]:
-    """SHA-256 of every file but the database."""
+    """SHA-256 of every file but the database and the logs."""
     files = [p for p in archive.rglob("*") if p.is_file() and not p.name.startswith("zsds.sqlite")]
+    files = [p for p in files if p.relative_to(archive).parts[0] != "logs"]
     return {str(p.relative_to(archive)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 

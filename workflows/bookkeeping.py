@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -18,8 +19,11 @@ from zsds.db.ledger import LEASE_S, LeaseLostError, Outcome, State
 from zsds.io.store import is_dead, this_process
 from zsds.runner import Finished, Task, run_chain
 from zsds.runner.archive import Archive
+from zsds.runner.log import UNITS, about, recorded
 
 log = logging.getLogger(__name__)
+units_log = logging.getLogger(UNITS)
+LEVELS = {State.REJECTED: logging.WARNING, State.FAILED: logging.ERROR}  # others are news, not worries
 Chain = tuple[Task, ...]
 Recorder = Callable[[Connection, Finished], None]
 
@@ -33,17 +37,27 @@ class Claims:
     scope: Scope = EVERYTHING
     held: dict[tuple[str, str], ledger.Unit] = field(default_factory=dict)
     renewed: float = field(default_factory=time.monotonic)
+    _recording: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
         """Take back at once what killed processes of this machine held, without waiting for their leases."""
-        with self.archive.database.write() as connection:
-            for owner in ledger.owners(connection):
-                if is_dead(owner):
-                    ledger.release(connection, owner)
+        with ExitStack() as opening:
+            opening.enter_context(recorded(self.archive.store.root))
+            self._take_back()
+            self._recording = opening.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.give_back()
+        with self._recording:
+            self.give_back()
+
+    def _take_back(self) -> None:
+        with self.archive.database.write() as connection:
+            for owner in ledger.owners(connection):
+                if is_dead(owner):
+                    running = ledger.units_of(connection, state=State.RUNNING)
+                    _tell([u for u in running if u.owner == owner], f"taken back from {owner}, which is dead")
+                    ledger.release(connection, owner)
 
     @property
     def owner(self) -> str:
@@ -73,7 +87,9 @@ class Claims:
             self.require_free([ledger.unit_of(connection, task.kind, task.key)])
             return None
         self.held[task.kind, task.key] = unit
-        return replace(task, version=unit.version)
+        with about(unit.kind, unit.key, unit.night, unit.attempt):
+            units_log.info("claimed for zsds %s, settings %s", unit.software, unit.settings_hash)
+        return replace(task, version=unit.version, night=unit.night, attempt=unit.attempt)
 
     def require_free(self, units: Iterable[ledger.Unit]) -> None:
         """Make sure that no other run works on some units; two at once would take turns in giving names.
@@ -98,6 +114,7 @@ class Claims:
 
     def give_back(self) -> None:
         """Return what was claimed and not finished, so that the next run does it."""
+        _tell(self.held.values(), "given back")
         self.held.clear()
         with self.archive.database.write() as connection:
             ledger.release(connection, self.owner)
@@ -109,30 +126,39 @@ class Claims:
             with self.archive.database.write() as connection:
                 ledger.renew_all(connection, self.owner)
 
-    def _keep_traceback(self, done: Finished, night: str) -> None:
-        path = self.archive.store.path("night_log", night)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as log:
-            log.write(f"{done.task.kind} {done.task.key}\n{done.detail}\n")
-
     def finish(self, done: Finished, record: Recorder | None = None) -> None:
         """Write an outcome, and with it whatever its products mean to others, in one transaction."""
         unit = self.held[done.task.kind, done.task.key]
-        if done.detail:
-            self._keep_traceback(done, unit.night)
-        try:
-            with self.archive.database.write() as connection:
-                ledger.finish(connection, unit, done.outcome)
-                if record is not None and done.outcome.state is State.DONE:
-                    record(connection, done)
-        except LeaseLostError as error:  # the other process records it
-            log.warning("%s", error)
+        state = done.outcome.state
+        with about(unit.kind, unit.key, unit.night, unit.attempt):
+            try:
+                with self.archive.database.write() as connection:
+                    ledger.finish(connection, unit, done.outcome)
+                    if record is not None and done.outcome.state is State.DONE:
+                        record(connection, done)
+                units_log.log(LEVELS.get(state, logging.INFO), "recorded as %s", _told(done.outcome))
+            except LeaseLostError as error:  # the other process records it
+                log.warning("%s", error)
         del self.held[done.task.kind, done.task.key]
 
     def give_back_but(self, kept: Container[tuple[str, str]]) -> None:
         """Return what is held and not among the units to keep: a lost database may leave them so."""
         for kind, key in [unit for unit in self.held if unit not in kept]:
             self.finish(Finished(Task(kind, key), Outcome(State.PENDING)))
+
+
+def _told(outcome: Outcome) -> str:
+    """An outcome in words."""
+    latency = outcome.metrics.get("latency_s")
+    late = "" if latency is None else f", {latency:.1f} s after its frame landed"
+    return f"{outcome.state}: {outcome.reason}" if outcome.reason else f"{outcome.state}{late}"
+
+
+def _tell(units: Iterable[ledger.Unit], what: str) -> None:
+    """Log the same about some units."""
+    for unit in units:
+        with about(unit.kind, unit.key, unit.night, unit.attempt):
+            units_log.info("%s", what)
 
 
 def run_chains(
@@ -150,12 +176,13 @@ def run_chains(
     finished: list[Finished] = []
     by_first = {(chain[0].kind, chain[0].key): chain for chain in chains}
     known = {"archive": claims.archive.store.root, "settings": claims.settings}
-    for result in cluster.run(run_chain, chains, together, **known):
-        for done in with_unreached(result, by_first[first_of(result)]):
-            claims.finish(done, record)
-            finished.append(done)
-        claims.renew()
-        advance()
+    with recorded(claims.archive.store.root, max((chain[0].night for chain in chains), default="")):
+        for result in cluster.run(run_chain, chains, together, **known):
+            for done in with_unreached(result, by_first[first_of(result)]):
+                claims.finish(done, record)
+                finished.append(done)
+            claims.renew()
+            advance()
     return finished
 
 

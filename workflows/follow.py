@@ -19,6 +19,7 @@ from zsds.pipeline.settings import Settings
 from zsds.runner import Finished, run_chain
 from zsds.runner.archive import Archive, open_archive
 from zsds.runner.incoming import Incoming
+from zsds.runner.log import about, recorded
 
 log = logging.getLogger(__name__)
 KINDS = ("science", "difference", "packets")
@@ -86,18 +87,23 @@ def follow_nights(
         known = {"archive": archive.store.root, "settings": settings}
         pixels = open_stream(workers, run_chain, **known)
         packets = open_stream(beside_database(archive, workers), run_chain, **known)
-        live = _Live(archive, claims, pixels, packets, tell)
+        live = _Live(archive, claims, pixels, packets, _also_logged(tell))
         live.begin({*nights, *there[-1:]})
         while not (live.no_more and live.is_idle):
             live.no_more = live.no_more or stopped()
-            if not live.no_more:
-                landed = watch.look()
-                live.fresh += landed.frames
-                for refused in landed.refused:
-                    tell(f"refused: {refused}")
-            _riding_out(live.advance, tell)
-            live.collect(LOOK_S)
+            with recorded(archive.store.root, max(live.nights, default="")):
+                live.step(watch)
     return sorted(live.nights)
+
+
+def _also_logged(tell: Tell) -> Tell:
+    """What the operator is told is in the log too."""
+
+    def told(line: str) -> None:
+        log.info("%s", line)
+        tell(line)
+
+    return told
 
 
 def _riding_out(step: Callable[[], None], tell: Tell) -> None:
@@ -173,6 +179,16 @@ class _Live:
         with self.archive.database.read() as connection:
             self.versions = versions.newest(connection)
 
+    def step(self, watch: Incoming) -> None:
+        """Look at the folder, if frames are still wanted, and do what is to do."""
+        if not self.no_more:
+            landed = watch.look()
+            self.fresh += landed.frames
+            for refused in landed.refused:
+                self.tell(f"refused: {refused}")
+        _riding_out(self.advance, self.tell)
+        self.collect(LOOK_S)
+
     def collect(self, timeout_s: float) -> None:
         """Take what the workers have finished, waiting no longer than a time."""
         for stream, wait_s in ((self.packets, 0.0), (self.pixels, timeout_s)):
@@ -234,6 +250,8 @@ class _Live:
             written = Path(frame.path).stat().st_mtime
             for identifier in quadrants_of(self.archive, frame):
                 exposure = self._exposure(str(identifier))
+                with about("science", str(identifier), identifier.night):
+                    log.info("its frame %s has landed", frame.path)
                 exposure.ccds.add(frame.ccd)
                 exposure.landed[str(identifier)] = written
                 exposure.last = time.monotonic()
@@ -264,7 +282,7 @@ class _Live:
             self._submit(chains)
 
     def _submit(self, chains: Iterable[Chain]) -> None:
-        for chain in chains:
+        for chain in map(self.claims.named, chains):
             self.chains[chain[0].kind, chain[0].key] = chain
             if chain[0].kind == "packets":
                 self.packets.add(chain, first=True)

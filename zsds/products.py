@@ -68,7 +68,7 @@ PACKET = {
 NIGHT = {
     "packet_tar": "alerts/{prefix}_public_{night}.tar.gz",
     "report": "reports/{prefix}_{night}_report.html",
-    "night_log": "logs/{night}.log",
+    "night_log": "logs/{night}",
 }
 
 _SUPERSEDED = "superseded/{kind}/{year}/{monthday}/{fraction}/{id}/v{version:03d}"

@@ -264,4 +264,4 @@ def _done(archive: Path, chain: list[Task], settings: Settings) -> None:
 def _check(done: Sequence[Finished]) -> None:
     for one in done:
         if one.outcome.state is not State.DONE:
-            raise ZsdsError(f"{one.task.kind} {one.task.key}: {one.outcome.reason}\n{one.detail}")
+            raise ZsdsError(f"{one.task.kind} {one.task.key}: {one.outcome.reason}")

@@ -71,8 +71,8 @@ def stop(programs):
 
 
 def of_the_night(hashes):
-    """What a night makes, without reports, tars and logs."""
-    return {n: d for n, d in hashes.items() if not n.startswith(("reports", "alerts/ztf", "logs"))}
+    """What a night makes, without reports and tars."""
+    return {n: d for n, d in hashes.items() if not n.startswith(("reports", "alerts/ztf"))}
 
 
 def require_equal(survey, other):

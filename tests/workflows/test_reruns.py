@@ -1,7 +1,7 @@
 """A night run again, interrupted, and run elsewhere: the same products and the same names."""
 
+import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -58,13 +58,46 @@ def test_again_gives_the_same_products_and_names(done_survey, tmp_path):
     assert attempts_left_out(database_rows(survey.archive)) == rows
 
 
-def test_two_workers_give_what_one_process_gives(ready_survey, done_survey, tmp_path):
-    survey = ready_survey.copied(tmp_path / "archive")
+@pytest.fixture(scope="module")
+def by_two_workers(ready_survey, tmp_path_factory):
+    survey = ready_survey.copied(tmp_path_factory.mktemp("two") / "archive")
     expect(zsds("night", "--archive", survey.archive, NIGHT, "--cluster", "local", "--workers", 2))
+    return survey
+
+
+def test_two_workers_give_what_one_process_gives(by_two_workers, done_survey):
     serial = product_hashes(done_survey.archive)
-    found = product_hashes(survey.archive)
+    found = product_hashes(by_two_workers.archive)
     assert {n: d for n, d in serial.items() if not n.startswith(("reports", "alerts/ztf"))} == found
-    assert database_rows(survey.archive) == database_rows(done_survey.archive)
+    assert database_rows(by_two_workers.archive) == database_rows(done_survey.archive)
+
+
+def test_the_log_tells_of_a_quadrant_across_its_workers(by_two_workers):
+    """Claims and outcomes are the driver's, the steps are one worker's; the frame of a CCD goes to one."""
+    where = ("--archive", by_two_workers.archive, "--json")
+    told, workers = {}, set()
+    for unit in by_two_workers.units("science"):
+        lines = [json.loads(line) for line in expect(zsds("logs", unit.key, *where)).out.splitlines()]
+        lines = [line for line in lines if line["attempt"] == 1]  # of this night's run
+        assert {line["key"] for line in lines} == {unit.key}
+        assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+        for kind in ("science", "difference", "packets"):
+            (worker,) = {line["pid"] for line in lines if line["kind"] == kind} - {os.getpid()}
+            workers.add(worker)
+            words = [line["message"] for line in lines if line["kind"] == kind]
+            assert words[0].startswith("claimed for zsds ")
+            assert words[1] == "begins"
+            assert words[-2].startswith("ends done after ")
+            assert words[-1] == "recorded as done"
+        told[unit.key] = " ".join(line["message"] for line in lines)
+    assert len(workers) >= 2
+    for words in told.values():
+        for step in ("from the frame", "reduced", "sky", "sources", "fitted", "astrometry", "zero point",
+                     "seeing", "subtracted", "candidates", "named", "alerts"):  # fmt: skip
+            assert step in words
+    one = sorted(told)[0]
+    about_ccd = expect(zsds("logs", one.rpartition("_o_")[0], *where)).out.splitlines()
+    assert {json.loads(line)["key"] for line in about_ccd} == {one, one[:-1] + "2"}
 
 
 def test_packets_lost_between_naming_and_writing_are_made_again(done_survey, tmp_path):
@@ -134,6 +167,12 @@ def _count(archive, state):
     return sum(unit.state is state for unit in units if unit.kind in ("science", "difference"))
 
 
+def logged(survey, key, level):
+    """Lines of the log about a quadrant."""
+    called = expect(zsds("logs", "--archive", survey.archive, key, "--level", level, "--json"))
+    return [json.loads(line) for line in called.out.splitlines()]
+
+
 def _units(survey, kind):
     with survey.open().database.read() as connection:
         return {unit.key: unit for unit in ledger.units_of(connection, NIGHT, kind)}
@@ -157,11 +196,12 @@ def test_a_bug_in_one_unit_fails_it_alone_and_heals(ready_survey, done_survey, t
     units = _units(survey, "difference")
     assert units[victim].state is State.FAILED
     assert {unit.state for key, unit in units.items() if key != victim} == {State.DONE}
-    assert "Traceback" in survey.open().store.path("night_log", NIGHT).read_text()
+    (bug,) = (line for line in logged(survey, victim, "error") if "traceback" in line)
+    assert "ZeroDivisionError: nothing\nleft" in bug["traceback"]
+    assert (bug["kind"], bug["key"], bug["attempt"]) == ("difference", victim, 1)
     expect(run_night(survey))
     assert {unit.state for unit in _units(survey, "difference").values()} == {State.DONE}
     assert {unit.state for unit in _units(survey, "packets").values()} == {State.DONE}
-    shutil.rmtree(survey.archive / "logs")
     images = {n: d for n, d in product_hashes(done_survey.archive).items() if n.startswith("sci")}
     found = product_hashes(survey.archive)
     assert {n: d for n, d in found.items() if n.startswith("sci")} == images
@@ -181,6 +221,7 @@ def test_a_dying_worker_fails_its_unit_alone(ready_survey, done_survey, tmp_path
     units = _units(survey, "science")
     assert units[victim].state is State.FAILED
     assert "its worker died each time (out of memory?)" in units[victim].reason
+    assert "recorded as failed" in logged(survey, victim, "error")[-1]["message"]
     others = [(unit.state, unit.reason) for key, unit in units.items() if key != victim]
     assert others == [(State.DONE, None)] * 5
     assert _units(survey, "difference")[victim].state is State.PENDING

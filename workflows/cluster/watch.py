@@ -1,5 +1,6 @@
 """Whether scheduler and workers are still there: a run without them ends instead of waiting for ever."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from typing import Any
 
 from zsds.core.errors import BadInput
 
+log = logging.getLogger(__name__)
 LOOK_S = 5.0  # between two looks: a controller of Slurm has others to answer too
 GO_ON = "run the same command again: what is done stays"
 
@@ -38,6 +40,7 @@ class Watch:
     also: Callable[[], None] = lambda: None
     looked: float = field(default_factory=time.monotonic)
     seen: float = field(default_factory=time.monotonic)
+    workers: set[str] = field(default_factory=set)  # there were at the last look
 
     def wait_for_first(self) -> None:
         """Return when there is a worker.
@@ -67,19 +70,33 @@ class Watch:
         if self.client.status != "running":
             raise scheduler_gone(self.name)
         known = self.attend()
-        if workers_of(self.client):
+        self._note_workers()
+        if self.workers:
             self.seen = now
         elif now - self.seen > self.wait_s:
             problem = f"no worker for {self.wait_s:.0f} s{known}"
             raise BadInput(self.name, problem, f"{self.remedy}; then {GO_ON}")
 
+    def _note_workers(self) -> None:
+        now = addresses_of(self.client)
+        for address in sorted(now - self.workers):
+            log.info("worker %s came", address)
+        for address in sorted(self.workers - now):
+            log.info("worker %s went", address)
+        self.workers = now
+
+
+def addresses_of(client: Any) -> set[str]:
+    """The workers that the scheduler knows."""
+    try:
+        return set(client.scheduler_info(n_workers=-1)["workers"])
+    except (OSError, TimeoutError, KeyError):  # it goes away while asked; its status tells at the next look
+        return set()
+
 
 def workers_of(client: Any) -> int:
     """How many workers the scheduler knows."""
-    try:
-        return len(client.scheduler_info(n_workers=-1)["workers"])
-    except (OSError, TimeoutError, KeyError):  # it goes away while asked; its status tells at the next look
-        return 0
+    return len(addresses_of(client))
 
 
 def scheduler_gone(name: str) -> BadInput:

@@ -20,6 +20,7 @@ def main() -> None:
         catalogs,
         demo,
         images,
+        logs,
         night,
         serve,
         stream,

@@ -63,11 +63,12 @@ def common(
     ] = False,
 ) -> None:
     """Set up logging for every command."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    level = logging.INFO if verbose else logging.WARNING
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(level)  # loggers below may let more through, for the archive's own log
+    terminal.addFilter(lambda record: verbose or record.name != "zsds.units")  # a command's summary has them
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, handlers=[terminal])
 
 
 def workflow(name: str) -> Any:

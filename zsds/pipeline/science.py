@@ -1,5 +1,6 @@
 """A raw quadrant becomes a calibrated exposure with its catalogs."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,8 @@ from zsds.isr import GhostSettings, HaloSettings, IsrSettings, TrailSettings
 from zsds.photometry import StarFlatSettings, ZeroPointSettings
 from zsds.pipeline.calibrators import CalibratorSettings, Tie, TieSettings, tie_to_catalog
 from zsds.pipeline.measure import Measured, MeasureSettings, measure
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,9 @@ def calibrate(
     calibrated = replace(tie.measured.exposure, wcs=solution.wcs, zero_point=tie.zero_point)
     calibrated = _without_ghosts(calibrated, guess, sky.ghost_makers, settings.ghosts)
     measured = replace(tie.measured, exposure=calibrated, stars=stars)
-    return ScienceResult(calibrated, measured, solution.matches, _metrics(measured, solution, tie))
+    metrics = _metrics(measured, solution, tie)
+    log.info("seeing %.2f px, limit %.2f mag", metrics["seeing_px"], metrics["limiting_mag"])
+    return ScienceResult(calibrated, measured, solution.matches, metrics)
 
 
 def _without_ghosts(exposure: Exposure, guess: WCS, stars: Table | None, settings: GhostSettings) -> Exposure:

@@ -1,5 +1,6 @@
 """A night's bias, dark and flat frames to master calibrations."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from zsds.pipeline.calibration import calibrate_quadrant
 from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId
 from zsds.runner.archive import Archive
+
+log = logging.getLogger(__name__)
 
 
 def run_calibration(
@@ -28,6 +31,8 @@ def run_calibration(
     calibration = calibrate_quadrant(
         frames, identifier.quadrant, amplifier, identifier.band, settings.calibration
     )
+    n_bad = int((calibration.bad_pixels > 0).sum())
+    log.info("%d bias, %d flat frames, %d bad pixels", len(inputs["bias"]), len(inputs["flat"]), n_bad)
     with archive.store.unit(f"{key}-calibration") as staging:
         save_calibration(staging, identifier, calibration)
     return {"n_bias": len(inputs["bias"]), "n_flat": len(inputs["flat"]), "version": calibration.version}

@@ -40,6 +40,7 @@ from zsds.runner.versions import find_version, newest_kept
 
 log = logging.getLogger(__name__)
 
+log = logging.getLogger(__name__)
 BODY_MARGIN_DEG = 0.05
 
 
@@ -54,6 +55,7 @@ def run_difference(
     store = archive.store
     science, stars = _load_science(store, identifier)
     reference_id = ReferenceId(**inputs["reference"])
+    log.info("with %s", reference_id)
     reference = load_reference(store, reference_id)
     template = sample_reference(reference, science.wcs, science.shape)
     result = make_difference(science, template, settings.difference, stars, int(inputs["rfid"]))
@@ -62,6 +64,8 @@ def run_difference(
     scale = archive.camera.pixel_scale_arcsec
     found = match_neighbours(numbered.candidates, near, science.info.mid_mjd, scale)
     result = replace(result, candidates=found)
+    n_alerts, limit = result.metrics["n_alerts"], result.limiting_mag
+    log.info("%d candidates, %d of them alerts, limit %.2f mag", len(found), n_alerts, limit)
     facts = exposure_facts(science, _reference_facts(reference, int(inputs["rfid"])), result.limiting_mag)
     made_from = provenance(settings.difference, inputs)
     metrics = {

@@ -1,5 +1,6 @@
 """One exposure's candidates get their names, all at once, in one transaction."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,10 @@ from zsds.db.ledger import Outcome, State
 from zsds.db.objects import add_packets, withdraw_packets
 from zsds.pipeline.naming import NamingSettings, name_exposure
 from zsds.runner.archive import Archive
+from zsds.runner.log import about
 from zsds.runner.run import Finished, Task
 
+log = logging.getLogger(__name__)
 MIN_SNR = 3.0  # fainter candidates are kept in files, not in the database
 
 
@@ -74,6 +77,9 @@ def _name(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
             save_coverage(connection, found.coverage)
         packets = [row for row in named if int(row["candid"]) in alerts]
         add_packets(connection, [_packet(archive, row, night) for row in packets])
+    for identifier, found in quadrants.items():
+        with about("packets", str(identifier), night):
+            log.info("named, with %d detections", len(found.candidates))
 
 
 def _load(archive: Archive, identifier: QuadrantId) -> Found:

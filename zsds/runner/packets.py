@@ -1,5 +1,6 @@
 """Named candidates to alert packets."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from zsds.pipeline.settings import Settings
 from zsds.runner.archive import Archive
 from zsds.runner.forced import forced_histories
 from zsds.runner.versions import files_of
+
+log = logging.getLogger(__name__)
 
 
 def run_packets(
@@ -44,6 +47,8 @@ def run_packets(
         objects = _objects(connection, [names[candid] for candid in found["candid"].tolist()])
         in_outbox = candids_of(connection, [facts["pid"]])
     forced = forced_histories(archive, objects, [history.images for history in histories])
+    n_points = sum(len(points or ()) for points in forced)
+    log.info("%d alerts, %d forced fluxes of their past", len(found), n_points)
     records = candidate_records(found, facts)
     with store.unit(f"{key}-packets") as staging:
         for record, history, points in zip(records, histories, forced, strict=True):

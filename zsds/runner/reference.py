@@ -1,5 +1,6 @@
 """Calibrated epochs to a reference."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,8 @@ from zsds.products import ReferenceId
 from zsds.reference import native_coverage, native_grid, sample_reference
 from zsds.runner.archive import Archive
 from zsds.runner.provenance import provenance
+
+log = logging.getLogger(__name__)
 
 
 def run_reference(
@@ -43,6 +46,8 @@ def run_reference(
         "median_coverage": float(np.median(reference.coverage)),
         **reference.metrics,
     }
+    offered, taken = len(epochs), reference.n_frames
+    log.info("%d of %d epochs, seeing %.2f px, %d stars", taken, offered, measured.psf_fit.fwhm, len(stars))
     made_from = provenance(settings.reference, {"epochs": inputs["epochs"]})
     info = replace(native.info, provenance=made_from)
     with archive.store.unit(f"{key}-reference") as staging:

@@ -1,8 +1,8 @@
 """One task after another, never raising: what goes wrong with one unit must not end the night."""
 
+import logging
 import resource as system
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,11 @@ from zsds.db.ledger import Outcome, State
 from zsds.kernels import first_use
 from zsds.pipeline.settings import Settings
 from zsds.runner.archive import Archive, open_archive
+from zsds.runner.log import UNITS, about, recorded
 from zsds.runner.steps import STEPS
 from zsds.runner.versions import keep_version
+
+log = logging.getLogger(UNITS)
 
 
 @dataclass(frozen=True)
@@ -32,21 +35,26 @@ class Task:
         What it is made from, by role; plain values that JSON can hold.
     version : int
         Of the unit, from 1.
+    night : str
+        ``YYYYMMDD`` of the unit in the ledger, and
+    attempt : int, optional
+        its number, for the log.
     """
 
     kind: str
     key: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+    night: str = ""
+    attempt: int | None = None
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A task with its outcome; ``detail`` is the traceback of a bug."""
+    """A task with its outcome."""
 
     task: Task
     outcome: Outcome
-    detail: str = ""
 
 
 def run_chain(chain: Sequence[Task], archive: Path, settings: Settings) -> list[Finished]:
@@ -66,7 +74,8 @@ def run_chain(chain: Sequence[Task], archive: Path, settings: Settings) -> list[
     opened = open_archive(archive)
     finished = []
     for task in chain:
-        finished.append(_run(task, opened, settings))
+        with recorded(opened.store.root), about(task.kind, task.key, task.night, task.attempt):
+            finished.append(_run(task, opened, settings))
         if finished[-1].outcome.state is not State.DONE:
             break
     return finished
@@ -74,7 +83,8 @@ def run_chain(chain: Sequence[Task], archive: Path, settings: Settings) -> list[
 
 def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
     wall, cpu = time.perf_counter(), time.process_time()
-    state, reason, detail = State.DONE, None, ""
+    state, reason = State.DONE, None
+    log.info("begins")
     metrics: dict[str, Any] = {}
     try:
         if task.version > 1:
@@ -90,10 +100,12 @@ def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
     except OSError as error:
         problem = f"{error.filename or task.key}: {error.strerror or error}"
         state, reason = State.FAILED, f"{problem}; check the disk and its permissions, then run again"
-    except Exception as error:  # noqa: BLE001 - a bug in one unit must not end the night
+    except Exception as error:  # a bug in one unit must not end the night
         state, reason = State.FAILED, " ".join(f"{type(error).__name__}: {error}".split())
-        detail = traceback.format_exc()
-    return Finished(task, Outcome(state, reason, {**metrics, **_cost(wall, cpu)}, *_usage(wall)), detail)
+        log.exception("a bug")
+    outcome = Outcome(state, reason, {**metrics, **_cost(wall, cpu)}, *_usage(wall))
+    log.info("ends %s after %.2f s, %.0f MB%s", state, *_usage(wall), f": {reason}" if reason else "")
+    return Finished(task, outcome)
 
 
 def _cost(wall: float, cpu: float) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Raw frame to calibrated quadrant."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -28,6 +29,7 @@ from zsds.products import CalibrationId
 from zsds.runner.archive import Archive
 from zsds.runner.provenance import provenance
 
+log = logging.getLogger(__name__)
 POINTING_MARGIN_DEG = 0.15  # catalogs reach this far beyond the nominal quadrant
 
 
@@ -41,6 +43,7 @@ def run_science(
     identifier = QuadrantId.parse(key)
     camera = archive.camera
     camera_digest = camera.digest(identifier.ccd)
+    log.info("from the frame %s", inputs["raw"])
     raw = _read_ccd(inputs["raw"], inputs.get("digest"), archive.store.camera, camera_digest, identifier.ccd)
     version = inputs.get("calibration")
     calibration = None if version is None else load_calibration(archive.store, CalibrationId(**version))
