@@ -21,10 +21,15 @@ test: $(VENV)/.ready
 	$(RUN)/python -m pytest -n 2 --dist worksteal
 
 # What users run beside zsds: PostgreSQL, Slurm and a browser, from Debian's packages; the tests start them themselves.
-services:
+# Of Prometheus only the tool that checks its rules: its package would start a server.
+services: $(VENV)/bin/promtool
 	command -v chromium && ls /usr/lib/postgresql/*/bin/initdb /usr/sbin/slurmctld /usr/sbin/slurmd /usr/sbin/munged || \
 	  ($(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends \
 	    chromium postgresql slurm-wlm munge)
+
+$(VENV)/bin/promtool: $(VENV)/.ready
+	folder=$$(mktemp -d) && cd $$folder && ($(SUDO) apt-get update -q && apt-get download -q prometheus) && \
+	  dpkg -x prometheus_*.deb . && cp usr/bin/promtool $(abspath $(VENV))/bin/ && touch $(abspath $@) && rm -r $$folder
 
 test-services: $(VENV)/.ready services
 	$(RUN)/python -m pytest -m services -o timeout=900
