@@ -17,7 +17,7 @@ UNKNOWN = "–"
 DECIMALS = {
     "start_mjd": 5, "seeing_px": 2, "seeing_arcsec": 2, "sky_e": 1, "limiting_mag": 2,
     "difference_limiting_mag": 2, "zero_point": 3, "zero_point_err": 4, "zero_point_rms": 3,
-    "transparency_range": 3, "patchiness": 3, "colour_coeff": 3,
+    "transparency_range": 3, "patchiness": 3, "colour_coeff": 3, "flux_scale": 4,
     "rms_ra_arcsec": 3, "rms_dec_arcsec": 3, "jitter_arcsec": 3,
     "shift_arcsec": 2, "psf_residual": 4,
     "score_mean": 3, "score_width": 3, "registration_px": 3, "seconds": 1, "peak_memory_mb": 0,

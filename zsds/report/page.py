@@ -154,7 +154,10 @@ def _duration(seconds: float) -> str:
 def _truth(night: NightRecord) -> Markup | None:
     if not night.truth:
         return None
-    tiles = [_tile(shown(float(value), None), name) for name, value in night.truth.items()]
+    tiles = [
+        _tile(shown(float(value), 1 if name.startswith("%") else 2), name)  # per cent, or rates
+        for name, value in night.truth.items()
+    ]
     return join(element("h3", "Against the truth"), element("div", *tiles, class_="tiles"))
 
 
