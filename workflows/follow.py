@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sqlalchemy.engine import Connection
 from zsds.workflows.bookkeeping import Chain, Claims, first_of, with_unreached
 from zsds.workflows.cluster import open_cluster
 from zsds.workflows.night import beside_database, name_and_claim, plan_frames, plan_night, quadrants_of
@@ -239,21 +240,22 @@ class _Live:
         if self.fresh:
             with self.archive.database.write() as connection:
                 registered = ledger.register_frames(connection, self.fresh)
+                science = _science_of(connection, self.fresh)
+            self.registered += science
             self.fresh.clear()
-            self.registered += [frame for frame in registered.new if frame.frame_type == "science"]
             for conflict in registered.conflicts:
                 self.tell(f"refused: {conflict}")
         for night in sorted({frame.night for frame in self.registered} - self.nights):
             self._enter(night)
         self._plan(self.registered)
         for frame in self.registered:
-            written = Path(frame.path).stat().st_mtime
+            landed = _landed(frame.path)
             for identifier in quadrants_of(self.archive, frame):
                 exposure = self._exposure(str(identifier))
                 with about("science", str(identifier), identifier.night):
                     log.info("its frame %s has landed", frame.path)
                 exposure.ccds.add(frame.ccd)
-                exposure.landed[str(identifier)] = written
+                exposure.landed[str(identifier)] = landed
                 exposure.last = time.monotonic()
         self.registered.clear()
 
@@ -318,6 +320,21 @@ class _Live:
             for kind in KINDS:
                 self.claims.require_free(ledger.units_of(connection, night, kind))
         self.nights.add(night)
+
+
+def _science_of(connection: Connection, landed: Sequence[Frame]) -> list[Frame]:
+    """Those of the ledger's science frames that lie where some have landed, whoever registered them."""
+    paths, nights = {frame.path for frame in landed}, sorted({frame.night for frame in landed})
+    known = [frame for night in nights for frame in ledger.frames_of(connection, night, "science")]
+    return [frame for frame in known if frame.path in paths]
+
+
+def _landed(path: str) -> float:
+    """When a file came to lie where it is; one that was copied or moved may keep an older time of change."""
+    try:
+        return Path(path).stat().st_ctime
+    except FileNotFoundError:  # its unit will tell
+        return time.time()
 
 
 def _when(key: str) -> tuple[str, int]:

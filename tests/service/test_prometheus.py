@@ -41,5 +41,5 @@ def test_metrics_have_no_lint(done_survey, tmp_path):
         slow = ledger.claim(connection, "packets", key, "me", again=True)
         ledger.finish(connection, slow, Outcome(State.DONE, metrics={"latency_s": 21.5}))
     found = client.get("/metrics").text
-    assert f'zsds_frame_to_packets_seconds{{night="{NIGHT}",quantile="0.95"}} 21.5' in found
+    assert f'zsds_frame_to_packets_seconds{{night="{NIGHT}",percentile="95"}} 21.5' in found
     assert promtool("check", "metrics", given=found) == ""

@@ -66,7 +66,7 @@ def test_what_is_unfinished_failed_and_slow_is_shown(done_survey, tmp_path):
     assert f"Oldest quadrant to do: {key}" in page
     assert "22 s (median)" in page
     found = metrics(client)
-    assert found[f'zsds_frame_to_packets_seconds{{night="{NIGHT}",quantile="0.95"}}'] == 21.5
+    assert found[f'zsds_frame_to_packets_seconds{{night="{NIGHT}",percentile="95"}}'] == 21.5
     assert found[f'zsds_oldest_unfinished_seconds{{night="{NIGHT}"}}'] > 6 * 365 * 86400
 
 

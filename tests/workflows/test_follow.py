@@ -147,6 +147,42 @@ def test_a_database_that_comes_back_loses_nothing(unseen, done_survey, tmp_path,
     same_findings(unseen, done_survey)
 
 
+def test_frames_whose_registration_nobody_heard_of_are_done(unseen, tmp_path, monkeypatch):
+    monkeypatch.setattr(follow, "RETRY_S", 0.01)
+    register, write, registered = ledger.register_frames, Database.write, []
+
+    def noted(*arguments):
+        registered.append(True)
+        return register(*arguments)
+
+    @contextmanager
+    def unheard(database):
+        with write(database) as connection:
+            yield connection
+        if len(registered) == 1:
+            registered.append(True)
+            raise Unreachable(database.name, "does not answer", "start it")
+
+    monkeypatch.setattr(ledger, "register_frames", noted)
+    monkeypatch.setattr(Database, "write", unheard)
+    shutil.copy(unseen.frames[0], tmp_path / "incoming")
+    with followed(unseen, tmp_path / "incoming") as told:
+        wait_for(lambda: any("alerts" in line for line in told))
+    assert states(unseen, "packets") == [State.DONE] * 2
+
+
+def test_the_landing_counts_however_old_the_frame(unseen, tmp_path):
+    """Programs that copy may keep the time of change; a frame that is there twice is done once."""
+    shutil.copy(unseen.frames[0], tmp_path / "incoming")
+    os.utime(tmp_path / "incoming" / unseen.frames[0].name, (1e9, 1e9))
+    shutil.copy(unseen.frames[0], tmp_path / "incoming" / "twice.fits.fz")
+    with followed(unseen, tmp_path / "incoming") as told:
+        wait_for(lambda: any("alerts" in line for line in told))
+        time.sleep(2.5 * follow.LOOK_S)
+    assert [unit.attempt for unit in unseen.units("science")] == [1, 1]
+    assert all(0 < unit.metrics["latency_s"] < WAIT_S for unit in unseen.units("packets"))
+
+
 def test_a_folder_that_is_not_there(unseen, tmp_path):
     with pytest.raises(BadInput, match="no such file or folder"):
         follow_nights(unseen.archive, tmp_path / "none", Settings(), print, lambda: True, cluster="serial")

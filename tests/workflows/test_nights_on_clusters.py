@@ -4,13 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from programs import dask_scheduler, started
 from slurm import ask
 from survey import NIGHT, SERIAL, database_rows, expect, product_hashes, zsds
 from zsds.workflows.cluster import open_cluster
@@ -29,45 +28,6 @@ def settings_file(tmp_path_factory):
     file = tmp_path_factory.mktemp("settings") / "settings.yaml"
     file.write_text(yaml.safe_dump({"cluster": {**ASKED, "slurm": JOBS}}))
     return file
-
-
-def started(*words, **more):
-    """A program of this Python's environment."""
-    folder = Path(sys.executable).parent
-    return subprocess.Popen([str(folder / words[0]), *map(str, words[1:])], **more)
-
-
-@contextmanager
-def dask_scheduler(folder, n_workers=2):
-    """Address of a scheduler with workers, each a program of its own; all are stopped at the end."""
-    file = folder / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-    words = ("--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", file)
-    with ExitStack() as stack:
-        programs = [started("dask", "scheduler", *words, **quiet)]
-        stack.callback(stop, programs)
-        while not file.exists():
-            time.sleep(0.1)
-        address = json.loads(file.read_text())["address"]
-        about = (
-            address,
-            "--nthreads",
-            1,
-            "--host",
-            "127.0.0.1",
-            "--no-dashboard",
-            "--local-directory",
-            folder,
-        )
-        programs += [started("dask", "worker", *about, **quiet) for _ in range(n_workers)]
-        yield address, programs
-
-
-def stop(programs):
-    for program in programs:
-        program.terminate()
-    for program in programs:
-        program.wait(30)
 
 
 def of_the_night(hashes):

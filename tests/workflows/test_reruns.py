@@ -78,7 +78,6 @@ def test_the_log_tells_of_a_quadrant_across_its_workers(by_two_workers):
     told, workers = {}, set()
     for unit in by_two_workers.units("science"):
         lines = [json.loads(line) for line in expect(zsds("logs", unit.key, *where)).out.splitlines()]
-        lines = [line for line in lines if line["attempt"] == 1]  # of this night's run
         assert {line["key"] for line in lines} == {unit.key}
         assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
         for kind in ("science", "difference", "packets"):
@@ -86,7 +85,7 @@ def test_the_log_tells_of_a_quadrant_across_its_workers(by_two_workers):
             workers.add(worker)
             words = [line["message"] for line in lines if line["kind"] == kind]
             assert words[0].startswith("claimed for zsds ")
-            assert words[1] == "begins"
+            assert "begins" in words
             assert words[-2].startswith("ends done after ")
             assert words[-1] == "recorded as done"
         told[unit.key] = " ".join(line["message"] for line in lines)

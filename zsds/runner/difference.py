@@ -55,7 +55,7 @@ def run_difference(
     store = archive.store
     science, stars = _load_science(store, identifier)
     reference_id = ReferenceId(**inputs["reference"])
-    log.info("with %s", reference_id)
+    log.info("with version %d of its reference", reference_id.version)
     reference = load_reference(store, reference_id)
     template = sample_reference(reference, science.wcs, science.shape)
     result = make_difference(science, template, settings.difference, stars, int(inputs["rfid"]))

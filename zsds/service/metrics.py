@@ -46,7 +46,7 @@ class ArchiveCollector:
         latency = GaugeMetricFamily(
             "zsds_frame_to_packets_seconds",
             "Time from the landing of a raw frame to its packets.",
-            labels=("night", "quantile"),
+            labels=("night", "percentile"),
         )
         for night in seen.nights:
             for kind, states in night.counts.items():
@@ -60,5 +60,5 @@ class ArchiveCollector:
 
 
 def _add_latency(latency: GaugeMetricFamily, night: NightSituation) -> None:
-    for quantile, seconds in zip(("0.5", "0.95", "1"), night.latency_s or (), strict=False):
-        latency.add_metric((night.night, quantile), seconds)
+    for percentile, seconds in zip(("50", "95", "100"), night.latency_s or (), strict=False):
+        latency.add_metric((night.night, percentile), seconds)

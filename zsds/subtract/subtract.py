@@ -289,7 +289,8 @@ def _assemble(
     registration = Registration(
         match.dx.at(nx / 2, ny / 2), match.dy.at(nx / 2, ny / 2), match.dx_rms, match.dy_rms, match.n_stars
     )
-    log.info("subtracted: score width %.3f, registration %s", metrics["score_width"], registration)
+    rms = registration.dx_rms, registration.dy_rms
+    log.info("subtracted: score width %.3f, registration %.3f %.3f px", metrics["score_width"], *rms)
     return Difference(
         replace(science, data=products.difference, variance=products.variance, mask=mask, psf=psf),
         products.score,
