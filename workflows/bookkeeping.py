@@ -88,7 +88,12 @@ class Claims:
             return None
         self.held[task.kind, task.key] = unit
         with about(unit.kind, unit.key, unit.night, unit.attempt):
-            units_log.info("claimed for zsds %s, settings %s", unit.software, unit.settings_hash)
+            units_log.info(
+                "claimed for zsds %s, settings %s, version %d",
+                unit.software,
+                unit.settings_hash,
+                unit.version,
+            )
         return replace(task, version=unit.version, night=unit.night, attempt=unit.attempt)
 
     def require_free(self, units: Iterable[ledger.Unit]) -> None:

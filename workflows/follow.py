@@ -284,7 +284,7 @@ class _Live:
             self._submit(chains)
 
     def _submit(self, chains: Iterable[Chain]) -> None:
-        for chain in map(self.claims.named, chains):
+        for chain in chains:
             self.chains[chain[0].kind, chain[0].key] = chain
             if chain[0].kind == "packets":
                 self.packets.add(chain, first=True)
