@@ -1,8 +1,8 @@
 """The archive: made, opened, and filled with products that appear whole or not at all."""
 
-import json
 import math
 import os
+import socket
 import subprocess
 import sys
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.io.test_images import ID, make_exposure
 from zsds.core.errors import BadInput
-from zsds.io.store import OWNER, STAGING, Store
+from zsds.io.store import STAGING, Store
 
 
 @pytest.fixture
@@ -91,18 +91,14 @@ def test_cleaning_removes_the_dead_and_spares_the_living(store):
     dead = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )
-    with store.unit("live"):
-        host = json.loads(next((store.root / STAGING).glob(f"live-*/{OWNER}")).read_text())["host"]
-        for name, owner in {
-            "dead": {"host": host, "pid": int(dead.stdout)},
-            "far": {"host": "elsewhere", "pid": 1},
-            "forgotten": {"host": "elsewhere", "pid": 1},
-        }.items():
-            folder = store.root / STAGING / name
-            folder.mkdir()
-            (folder / OWNER).write_text(json.dumps(owner))
-        os.utime(store.root / STAGING / "forgotten", (0, 0))
-        assert store.clean_staging() == ["dead", "forgotten"]
+    here, gone = socket.gethostname(), dead.stdout.strip().decode()
+    names = [f"dead-{here}-{gone}", f"far-x-{here}.org-{gone}", "forgotten-elsewhere-1"]
+    with store.unit("live") as staging:
+        staging.save_json("science_metrics", ID, {})
+        for name in names:
+            (store.root / STAGING / name).mkdir()
+        os.utime(store.root / STAGING / names[2], (0, 0))
+        assert store.clean_staging() == [names[0], names[2]]
 
 
 def test_missing_and_damaged_metrics(store):

@@ -11,7 +11,7 @@ from zsds.workflows.bookkeeping import Claims
 from zsds.core.errors import BadInput
 from zsds.db import ledger
 from zsds.db.ledger import Outcome, State
-from zsds.io.store import Store
+from zsds.io.store import Store, this_process
 from zsds.pipeline.settings import Settings
 from zsds.runner import Finished, Task
 from zsds.runner.archive import open_archive
@@ -44,7 +44,12 @@ def claim(archive, owner, key, lease_s=900.0):
 
 @pytest.mark.parametrize(
     "owner, taken",
-    [(DEAD, True), (f"{socket.gethostname()}:{os.getppid()}", False), ("elsewhere:77777777", False)],
+    [
+        (DEAD, True),
+        (this_process(), True),  # of an earlier process of the same number
+        (f"{socket.gethostname()}:{os.getppid()}", False),
+        ("elsewhere:77777777", False),
+    ],
 )
 def test_only_what_the_dead_held_is_taken(archive, owner, taken):
     claim(archive, owner, "a")

@@ -104,11 +104,8 @@ def owner_of_staging(survey, others):
     """Process that makes a unit's products at this moment, other than some."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        for file in (survey.archive / ".partial").glob("*/owner.json"):
-            try:
-                pid = json.loads(file.read_text())["pid"]
-            except (OSError, ValueError):
-                continue
+        for folder in (survey.archive / ".partial").glob("*"):
+            pid = int(folder.name.rpartition("-")[2])
             if pid not in others:
                 return pid
         time.sleep(0.02)

@@ -2,13 +2,17 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
 from zsds.core.errors import SettingsError, WrongCall, ZsdsError
 
-INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
+INTERRUPTED = 130  # the exit status of a command that Ctrl-C or SIGTERM ended
 
 
 def main() -> None:
@@ -29,7 +33,8 @@ def main() -> None:
     from zsds.cli.app import app  # noqa: PLC0415
 
     try:
-        app()
+        with _ended_in_order():
+            app()
     except SystemExit as end:
         if end.code == INTERRUPTED:
             typer.echo(
@@ -49,6 +54,19 @@ def main() -> None:
             raise
         told = " ".join(f"{type(error).__name__}: {error}".split())
         _end(f"a mistake in zsds itself ({told}); please report it with what `zsds --verbose ...` prints", 1)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: what is held is given back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end(text: str, status: int) -> None:

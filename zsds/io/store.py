@@ -39,7 +39,6 @@ LAYOUT = 1
 SCORE_STEP = 1 / 32  # a score has noise 1: its variance grows by 0.008 %
 CONFIGURATION = "zsds.yaml"
 STAGING = ".partial"
-OWNER = "owner.json"
 FORGOTTEN_S = 86400.0  # a staging folder of another machine is left over when it is older than this
 _SISTERS = {
     "science": ("science_uncertainty", "science_mask", "science_psf"),
@@ -255,7 +254,7 @@ class Store(Products):
         """
         with self._staged(name) as folder:
             yield Tree(folder)
-            made = [path for path in folder.rglob("*") if path.is_file() and path.name != OWNER]
+            made = [path for path in folder.rglob("*") if path.is_file()]
             for source in sorted(made, key=lambda path: (path.suffix == ".json", path)):
                 target = self.root / source.relative_to(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -270,7 +269,7 @@ class Store(Products):
         if kept.exists():
             return
         with self._staged(f"{kept.parent.name}-{kept.name}") as staged:
-            (staged / OWNER).unlink()
+            staged.mkdir(parents=True)
             for file in files:
                 share_file(file, staged / file.relative_to(self.root))
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -283,6 +282,7 @@ class Store(Products):
     def remove(self, paths: Iterable[Path]) -> None:
         """Remove files, and folders of products, each as a whole; folders that get empty go too."""
         with self._staged("removed") as folder:
+            folder.mkdir(parents=True)
             for number, path in enumerate(paths):
                 path.rename(folder / str(number))
                 _remove_empty(path.parent, self.root)
@@ -292,8 +292,6 @@ class Store(Products):
         """A folder that nobody reads, and that is gone at the end."""
         folder = self.root / STAGING / f"{name}-{socket.gethostname()}-{os.getpid()}"
         shutil.rmtree(folder, ignore_errors=True)
-        owner = {"host": socket.gethostname(), "pid": os.getpid()}
-        write_bytes(folder / OWNER, json.dumps(owner).encode())
         try:
             yield folder
         finally:
@@ -316,12 +314,10 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def _in_use(folder: Path) -> bool:
-    try:
-        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        owner = {}
-    if owner.get("host") == socket.gethostname():
-        return is_alive(int(owner.get("pid", 0)))
+    """Whether a staging folder, whose name ends with host and process, belongs to somebody who lives."""
+    name, _, pid = folder.name.rpartition("-")
+    if name.endswith(f"-{socket.gethostname()}") and pid.isdigit():
+        return is_alive(int(pid))
     try:
         return time.time() - folder.stat().st_mtime < FORGOTTEN_S
     except FileNotFoundError:
