@@ -19,22 +19,32 @@ USER = "zsds"
 
 
 class Server:
-    """A running server; `new_database` gives an empty database."""
+    """A server with its files in a folder; `new_database` gives an empty database."""
 
-    def __init__(self, port: int, password: str) -> None:
-        self.port, self.password = port, password
+    def __init__(self, folder: Path, port: int, password: str) -> None:
+        self.folder, self.port, self.password = folder, port, password
         self.count = 0
+
+    def start(self) -> None:
+        """Start it; it answers when this returns."""
+        options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c fsync=off"
+        _run("pg_ctl", "-D", self.folder / "data", "-l", self.folder / "log", "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        """End it at once, as a crash would: whoever is connected loses the connection."""
+        _run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "stop")
 
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{name}"
 
-    def new_database(self) -> str:
-        """URL of a database that did not exist before."""
+    def new_database(self, template: str = "template1") -> str:
+        """URL of a database that did not exist before, a copy of another that nobody uses."""
         self.count += 1
         name = f"test_{os.getpid()}_{self.count}"
         about = {"host": "127.0.0.1", "port": self.port, "user": USER}
         with psycopg.connect(dbname="postgres", autocommit=True, **about) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            names = sql.Identifier(name), sql.Identifier(template)
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
         return self.url(name)
 
 
@@ -61,13 +71,13 @@ def running_server() -> Iterator[Server]:
         for path in (folder, secret):
             shutil.chown(path, "postgres", "postgres")
     _run("initdb", "-D", data, "-U", USER, "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync")
-    options = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off"
-    _run("pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start")
+    server = Server(folder, port, password)
+    server.start()
     try:
         with mock.patch.dict(os.environ, {"PGPASSWORD": password}):
-            yield Server(port, password)
+            yield server
     finally:
-        _run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        server.stop()
         shutil.rmtree(folder)
 
 

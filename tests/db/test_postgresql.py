@@ -2,11 +2,14 @@
 
 import threading
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from postgres import running_server
 
 from zsds.core.errors import BadInput
 from zsds.db import Database, create_database, ledger, open_database
+from zsds.db.database import Unreachable
 from zsds.db.ledger import Outcome, State
 from zsds.db.objects import lock_names, new_names
 
@@ -34,6 +37,46 @@ def test_server_faults_are_one_line(postgres, monkeypatch):
     assert "holds no tables" in refused(postgres.new_database())
     monkeypatch.setenv("PGPASSWORD", "not-this-one")
     assert "refuses the user or password" in refused(postgres.url("postgres"))
+
+
+def test_a_server_that_crashed_may_come_back():
+    """Whatever it says until it is there again."""
+    with running_server() as server:
+        url = server.new_database()
+        create_database(url).close()
+        server.stop()
+        starting = threading.Thread(target=server.start)
+        starting.start()
+        refusals = 0
+        while starting.is_alive():
+            try:
+                open_database(url).close()
+            except Unreachable:
+                refusals += 1
+        starting.join()
+        assert refusals > 0
+        open_database(url).close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "FATAL:  the database system is not yet accepting connections\nDETAIL:  Consistent recovery",
+        "FATAL:  the database system is in recovery mode",
+        "FATAL:  the database system is starting up",
+        "could not receive data from server: Connection reset by peer",
+        "connection timeout expired",
+        "could not connect to server: No route to host",
+        "could not connect to server: Network is unreachable",
+    ],
+)
+def test_what_a_server_says_that_may_come_back(postgres, monkeypatch, words):
+    def refuse(*_args, **_kwargs):
+        raise psycopg.OperationalError(words)
+
+    monkeypatch.setattr(psycopg, "connect", refuse)
+    with pytest.raises(Unreachable, match="does not answer"):
+        open_database(postgres.url("postgres"))
 
 
 def test_one_process_holds_a_unit(database):

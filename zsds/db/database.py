@@ -22,6 +22,13 @@ AWAY = (  # what a driver says of a server that may come back
     "connection is lost",
     "starting up",
     "shutting down",
+    "recovery mode",
+    "not yet accepting connections",
+    "reset by peer",
+    "timed out",
+    "timeout expired",
+    "unreachable",
+    "no route to host",
 )
 MIGRATION_LOCK = 0x7A736473  # "zsds"; any number that no other program on the server locks
 
@@ -200,6 +207,8 @@ def _fault(error: DBAPIError) -> tuple[bool, str | None, str]:
     text = str(error.orig).lower()
     if "locked" in text:
         return True, "is locked by another process", "wait for it, or stop it, and run again"
+    if "disk is full" in text:
+        return True, "the disk is full", "free some space and run again"
     for sign in AWAY:
         if sign in text:
             return True, "does not answer", "start the database server, or check the URL"
@@ -208,7 +217,6 @@ def _fault(error: DBAPIError) -> tuple[bool, str | None, str]:
         "malformed": ("is damaged", "restore it from a backup"),
         "unable to open": ("cannot be opened", "check that its folder exists and may be written"),
         "readonly": ("may not be written", "check its permissions"),
-        "disk is full": ("the disk is full", "free some space and run again"),
         "could not translate": ("host is not known", "check the URL"),
         "authentication": ("refuses the user or password", "check the URL"),
         "does not exist": ("does not exist", "create the database, or check the URL"),
