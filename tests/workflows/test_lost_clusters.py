@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import dask
 import pytest
 from distributed import LocalCluster
 from survey import NIGHT, REFERENCE_OPTIONS, expect, zsds
@@ -105,6 +106,19 @@ def talker(words):
         threading.Thread(target=answer, daemon=True).start()
         yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
+
+
+def test_local_workers_that_die_at_once(tmp_path):
+    preload = tmp_path / "deadly.py"
+    preload.write_text("import os\nos._exit(9)\n")
+    with (
+        dask.config.set({"distributed.worker.preload": [str(preload)]}),
+        pytest.raises(
+            BadInput, match=r"--cluster local: its workers do not start.*run the same command again"
+        ),
+        open_cluster("local", 1),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("words", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 3])

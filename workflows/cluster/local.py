@@ -25,13 +25,19 @@ def _is_loopback(address: str) -> bool:
 
 @contextmanager
 def local_workers(settings: ClusterSettings, n_workers: int | None) -> Iterator[Distributed]:
-    """One process per core, or so many, with one thread each."""
+    """One process per core, or so many, with one thread each.
+
+    Raises
+    ------
+    BadInput
+        If they do not start.
+    """
     import dask  # noqa: PLC0415
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
     hush()
     with dask.config.set(dask_settings(settings)):
-        with interrupts_ignored():
+        with interrupts_ignored(), _one_line():
             cluster = LocalCluster(
                 n_workers=n_workers or os.cpu_count() or 1,
                 threads_per_worker=1,
@@ -44,6 +50,17 @@ def local_workers(settings: ClusterSettings, n_workers: int | None) -> Iterator[
         with cluster, Client(cluster) as client:
             watch = Watch(client, "--cluster local", settings.wait_s, "look whether memory is full")
             yield Distributed(client, watch, is_here=True)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What Dask says of workers that do not start, in one line with a remedy."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        problem = f"its workers do not start ({' '.join(str(error).split())})"
+        remedy = "look whether memory is full, then run the same command again, or with --cluster serial"
+        raise BadInput("--cluster local", problem, remedy) from error
 
 
 @contextmanager
