@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from zsds.workflows.cluster import Distributed, Lost, Serial
 
 from zsds import __version__
-from zsds.core.errors import BadInput
+from zsds.core.errors import BadInput, ZsdsError
 from zsds.core.scope import EVERYTHING, Scope
 from zsds.core.settings import settings_hash
 from zsds.db import ledger
@@ -26,6 +26,10 @@ units_log = logging.getLogger(UNITS)
 LEVELS = {State.REJECTED: logging.WARNING, State.FAILED: logging.ERROR}  # others are news, not worries
 Chain = tuple[Task, ...]
 Recorder = Callable[[Connection, Finished], None]
+
+
+class Busy(BadInput):
+    """Another run works on some units."""
 
 
 @dataclass
@@ -52,9 +56,10 @@ class Claims:
             self.give_back()
 
     def _take_back(self) -> None:
+        """Also from one that had this process's number: in a container every run may be number 1."""
         with self.archive.database.write() as connection:
             for owner in ledger.owners(connection):
-                if is_dead(owner):
+                if owner == self.owner or is_dead(owner):
                     running = ledger.units_of(connection, state=State.RUNNING)
                     _tell([u for u in running if u.owner == owner], f"taken back from {owner}, which is dead")
                     ledger.release(connection, owner)
@@ -70,7 +75,7 @@ class Claims:
 
         Raises
         ------
-        BadInput
+        Busy
             If another run holds it.
         """
         unit = ledger.claim(
@@ -101,7 +106,7 @@ class Claims:
 
         Raises
         ------
-        BadInput
+        Busy
             If one does.
         """
         now = time.time()
@@ -111,7 +116,7 @@ class Claims:
             if unit.state is State.RUNNING and unit.owner != self.owner and (unit.lease_until or now) > now
         ]
         if held:
-            raise BadInput(
+            raise Busy(
                 held[0].night,
                 f"another run ({held[0].owner}) works on {len(held)} of its units",
                 "wait for it, or stop it, and run again",
@@ -177,6 +182,11 @@ def run_chains(
     """Run chains of claimed tasks, ``together`` as in `Distributed.run`; record each outcome as it arrives.
 
     A task that was not reached is rejected when the one before it was rejected, else left for the next run.
+
+    Raises
+    ------
+    ZsdsError
+        If the disk is full: going on would give names to later exposures before those that it hit.
     """
     finished: list[Finished] = []
     by_first = {(chain[0].kind, chain[0].key): chain for chain in chains}
@@ -186,6 +196,8 @@ def run_chains(
             for done in with_unreached(result, by_first[first_of(result)]):
                 claims.finish(done, record)
                 finished.append(done)
+                if "disk_full" in done.outcome.metrics:
+                    raise ZsdsError(str(done.outcome.reason))
             claims.renew()
             advance()
     return finished

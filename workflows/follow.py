@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy.engine import Connection
-from zsds.workflows.bookkeeping import Chain, Claims, first_of, with_unreached
+from zsds.workflows.bookkeeping import Busy, Chain, Claims, first_of, with_unreached
 from zsds.workflows.cluster import open_cluster
 from zsds.workflows.night import beside_database, name_and_claim, plan_frames, plan_night, quadrants_of
 from zsds.workflows.stream import Stream, open_stream
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 KINDS = ("science", "difference", "packets")
 LOOK_S = 1.0  # between looks at the folder
 STRAGGLER_S = 60.0  # an exposure waits so long for its last frames before its packets are made without them
-OUTAGE_S = 600.0  # a database may be away for so long
+OUTAGE_S = 600.0  # a database may be away, or another run at work, for so long
 RETRY_S = 5.0
 
 Tell = Callable[[str], None]
@@ -108,19 +108,19 @@ def _also_logged(tell: Tell) -> Tell:
 
 
 def _riding_out(step: Callable[[], None], tell: Tell) -> None:
-    """Do a step again and again while the database is away.
+    """Do a step again and again while the database is away, or somebody runs the same night beside.
 
     Raises
     ------
     BadInput
-        If it does not come back.
+        If it does not come back, or they do not end.
     """
     end = time.monotonic() + OUTAGE_S
     told = False
     while True:
         try:
             step()
-        except Unreachable as error:
+        except (Unreachable, Busy) as error:
             if time.monotonic() > end:
                 raise
             if not told:
@@ -146,7 +146,7 @@ class _Exposure:
 
 @dataclass
 class _Live:
-    """The state of a night that goes on. Every step can be done again if the database was lost in it."""
+    """The state of a night that goes on. Every step can be done again if it was cut off in the middle."""
 
     archive: Archive
     claims: Claims
@@ -194,7 +194,19 @@ class _Live:
         """Take what the workers have finished, waiting no longer than a time."""
         for stream, wait_s in ((self.packets, 0.0), (self.pixels, timeout_s)):
             for result in stream.finished(wait_s):
-                self.results += with_unreached(result, self.chains.pop(first_of(result)))
+                chain = self.chains.pop(first_of(result))
+                done = with_unreached(result, chain)
+                full = [n for n, one in enumerate(done) if "disk_full" in one.outcome.metrics]
+                if full and not self.no_more:
+                    self._wait_for_space(str(done[full[0]].outcome.reason))
+                    self._submit([chain[full[0] :]])
+                    done = done[: full[0]]
+                self.results += done
+
+    def _wait_for_space(self, reason: str) -> None:
+        """Units that the disk had no space for are done again, lest later exposures are named before them."""
+        self.tell(f"waiting: {reason}")
+        time.sleep(RETRY_S)
 
     def advance(self) -> None:
         """Record results, plan what has landed or need no longer wait, make packets of finished exposures."""

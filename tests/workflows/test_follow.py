@@ -1,10 +1,13 @@
 """A night that is followed: frames land one by one, partly written, broken, early, and alerts come out."""
 
+import errno
 import os
 import shutil
+import socket
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -145,6 +148,32 @@ def test_a_database_that_comes_back_loses_nothing(unseen, done_survey, tmp_path,
         monkeypatch.undo()
     assert sum(line.startswith("waiting: ") for line in told) >= 2
     same_findings(unseen, done_survey)
+
+
+def test_another_run_and_a_full_disk_are_waited_for(unseen, done_survey, tmp_path, monkeypatch):
+    monkeypatch.setattr(follow, "RETRY_S", 0.05)
+    database, other = unseen.open().database, f"{socket.gethostname()}:{os.getppid()}"
+    (key, *_) = sorted(unit.key for unit in done_survey.units("packets"))
+    write = Path.write_bytes
+
+    def refuse(path, content):
+        if path.name.endswith(".tmp") and "_q1_" in path.name:
+            raise OSError(errno.ENOSPC, "refused", str(path))
+        return write(path, content)
+
+    with followed(unseen, tmp_path / "incoming") as told:
+        with database.write() as connection:
+            ledger.add_units(connection, "packets", NIGHT, [key])
+            ledger.claim(connection, "packets", key, other)
+        shutil.copy(unseen.frames[0], tmp_path / "incoming")
+        wait_for(lambda: any(f"another run ({other}) works on 1" in line for line in told))
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", refuse)
+            with database.write() as connection:
+                ledger.release(connection, other)
+            wait_for(lambda: any("the disk is full; free some space" in line for line in told))
+        wait_for(lambda: states(unseen, "packets") == [State.DONE] * 2)
+    assert all(line.startswith("waiting: ") for line in told[:-1])
 
 
 def test_frames_whose_registration_nobody_heard_of_are_done(unseen, tmp_path, monkeypatch):

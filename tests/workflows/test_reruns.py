@@ -1,21 +1,28 @@
 """A night run again, interrupted, and run elsewhere: the same products and the same names."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
+from night_trials import PROCESSES, start
 from survey import NIGHT, SERIAL, database_rows, expect, product_hashes, run_night, zsds
 from zsds.workflows.cluster import local
 
+from zsds.cli import main
 from zsds.db import ledger
 from zsds.db.ledger import State
 from zsds.db.schema import units as unit_table
-from zsds.runner import steps
+from zsds.pipeline.settings import Settings
+from zsds.runner import packets, steps
 
 RERUN = ("id", "attempt", "inputs", "version", "superseded")  # what a rerun rightly changes
 
@@ -102,8 +109,8 @@ def test_the_log_tells_of_a_quadrant_across_its_workers(by_two_workers):
 def test_packets_lost_between_naming_and_writing_are_made_again(done_survey, tmp_path):
     survey = done_survey.copied(tmp_path / "archive")
     files, rows = product_hashes(survey.archive), attempts_left_out(database_rows(survey.archive))
-    packets = sorted((survey.archive / "alerts").rglob("*.avro"))
-    for path in packets[::2]:
+    files_of_packets = sorted((survey.archive / "alerts").rglob("*.avro"))
+    for path in files_of_packets[::2]:
         path.unlink()
     with survey.open().database.write() as connection:
         dead = {
@@ -136,6 +143,66 @@ def test_a_killed_run_is_taken_up_at_once(ready_survey, done_survey, tmp_path):
     serial = product_hashes(done_survey.archive)
     found = product_hashes(survey.archive)
     assert {n: d for n, d in serial.items() if not n.startswith(("reports", "alerts/ztf"))} == found
+
+
+def test_packets_of_a_quadrant_appear_together(done_survey, tmp_path):
+    """A process that dies while it makes them leaves none, and nothing else outside the staging folder."""
+    survey = done_survey.copied(tmp_path / "archive")
+    files = product_hashes(survey.archive)
+    shutil.rmtree(survey.archive / "alerts")
+    victim = max(survey.units("packets"), key=lambda unit: unit.metrics["n_packets"])
+    assert victim.metrics["n_packets"] > 3
+
+    def die_at_the_third():
+        encode, replace, made = packets.encode_packet, Path.replace, []
+        note = mock.patch.object(packets, "encode_packet", lambda one: made.append(one) or encode(one))
+        die = lambda path, target: os._exit(9) if len(made) == 3 else replace(path, target)  # noqa: E731
+        with note, mock.patch.object(Path, "replace", die):
+            packets.run_packets(victim.key, {}, survey.open(), Settings())
+
+    process = PROCESSES.Process(target=die_at_the_third)
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    kept = {name for name in files if not name.startswith("alerts")}
+    assert {name for name in product_hashes(survey.archive) if not name.startswith(".partial")} == kept
+    assert list((survey.archive / ".partial").rglob("*.tmp"))
+    expect(run_night(survey))
+    assert not list((survey.archive / ".partial").iterdir())
+
+
+def test_a_full_disk_ends_a_run_before_later_exposures_are_named(ready_survey, done_survey, tmp_path):
+    survey = ready_survey.copied(tmp_path / "archive")
+    first, write = sorted(done_survey.units("science"), key=lambda unit: unit.key)[0].key, Path.write_bytes
+
+    def refuse(path, content):
+        if first in path.name:
+            raise OSError(errno.ENOSPC, "refused", str(path))
+        return write(path, content)
+
+    with mock.patch.object(Path, "write_bytes", refuse):
+        called = run_night(survey)
+    assert called.status == 1
+    (line,) = called.err.splitlines()
+    assert "the disk is full; free some space and run again" in line
+    assert survey.units("packets") == []
+    expect(run_night(survey))
+    assert attempts_left_out(database_rows(survey.archive)) == attempts_left_out(
+        database_rows(done_survey.archive)
+    )
+
+
+def test_sigterm_gives_back_what_is_held(ready_survey, tmp_path):
+    survey = ready_survey.copied(tmp_path / "archive")
+    words = ("zsds", "night", NIGHT, *SERIAL, "--archive", survey.archive)
+    night = start(main, words, tmp_path / "night.log")
+    deadline = time.monotonic() + 120
+    while not _count(survey.open(), State.RUNNING) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    night.tell(signal.SIGTERM)
+    assert night.end() == 130
+    assert night.log.read_text().count("interrupted; what is done stays") == 1
+    assert {unit.owner for unit in survey.units("science")} == {None}
 
 
 def test_a_second_run_at_the_same_time_ends_and_touches_nothing(ready_survey, tmp_path):

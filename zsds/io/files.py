@@ -16,6 +16,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from zsds.core.errors import BadInput
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _REMEDIES = {
     errno.ENOSPC: ("the disk is full", "free some space and run again; nothing was left behind"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run again; nothing was left behind"),
@@ -31,6 +32,10 @@ DAMAGE = (  # what astropy makes of damaged files
     *(AstropyUserWarning, OSError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
     *(RuntimeError, zlib.error, fits.VerifyError),
 )
+
+
+class DiskFull(BadInput):
+    """No space left for a file."""
 
 
 def require_elsewhere(folder: Path, inputs: Iterable[Path | None]) -> None:
@@ -68,7 +73,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             error.errno or 0,
             (f"cannot be written: {error.strerror or error}", "check the folder and the disk"),
         )
-        raise BadInput(str(path), problem, remedy) from error
+        raise (DiskFull if error.errno in FULL else BadInput)(str(path), problem, remedy) from error
     finally:
         with suppress(NotADirectoryError):
             temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 from zsds.core.errors import UnusableData, ZsdsError
 from zsds.db.database import Unreachable
 from zsds.db.ledger import Outcome, State
+from zsds.io.files import FULL, DiskFull
 from zsds.kernels import first_use
 from zsds.pipeline.settings import Settings
 from zsds.runner.archive import Archive, open_archive
@@ -95,11 +96,14 @@ def _run(task: Task, archive: Archive, settings: Settings) -> Finished:
         state, reason, metrics = State.REJECTED, str(error), dict(error.numbers)
     except Unreachable as error:
         state, reason, metrics = State.FAILED, str(error), {"database_lost": 1}
+    except DiskFull as error:
+        state, reason, metrics = State.FAILED, str(error), {"disk_full": 1}
     except ZsdsError as error:  # a file or a setting that somebody can mend: the next run tries again
         state, reason = State.FAILED, str(error)
     except OSError as error:
         problem = f"{error.filename or task.key}: {error.strerror or error}"
         state, reason = State.FAILED, f"{problem}; check the disk and its permissions, then run again"
+        metrics = {"disk_full": 1} if error.errno in FULL else {}
     except Exception as error:  # a bug in one unit must not end the night
         state, reason = State.FAILED, " ".join(f"{type(error).__name__}: {error}".split())
         log.exception("a bug")
