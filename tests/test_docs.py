@@ -10,7 +10,18 @@ import typer
 import yaml
 
 from zsds.candidates.flags import CANDIDATE_FLAG_MEANINGS, CandidateFlag
-from zsds.cli import alerts, archive, catalogs, demo, images, logs, night, serve, stream  # noqa: F401 - they register commands
+from zsds.cli import (  # noqa: F401 - they register commands
+    alerts,
+    archive,
+    catalogs,
+    demo,
+    images,
+    logs,
+    night,
+    serve,
+    stream,
+    upkeep,
+)
 from zsds.cli.app import app
 from zsds.core.flags import FLAG_MEANINGS, Mask
 from zsds.io.kafka import PublishSettings
