@@ -96,7 +96,10 @@ def status(
     nights: Annotated[
         list[str] | None,
         typer.Option(
-            "--night", metavar="NIGHT", parser=parse_night, help="Only this night; repeat for more."
+            "--night",
+            metavar="NIGHT",
+            parser=parse_night,
+            help="This night; repeat for more. Default: the newest ones.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -107,8 +110,10 @@ def status(
     """
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.status import (  # noqa: PLC0415
+        NIGHTS_SHOWN,
         failures,
         latency_line,
+        newest_nights,
         notes,
         oldest_line,
         require_night,
@@ -118,19 +123,21 @@ def status(
     opened = open_archive(archive)
     for night in nights or ():
         require_night(opened, night)
-    rows = unit_counts(opened, nights or ())
+    chosen = nights or newest_nights(opened, NIGHTS_SHOWN)
+    rows = unit_counts(opened, chosen)
     show(rows, as_json)
     if not as_json:
         if not rows:
             typer.echo("nothing was run in this archive yet; next: zsds ingest, zsds calibrate, zsds night")
-        trouble = failures(opened, nights or ())
+        trouble = failures(opened, chosen)
         if trouble:
             typer.echo("\nrejected and failed, by reason:")
             show(trouble, as_json=False)
-        for line in (oldest_line(opened, nights or ()), latency_line(opened, nights or ())):
+        everything = nights or newest_nights(opened)
+        for line in (oldest_line(opened, everything), latency_line(opened, chosen)):
             if line:
                 typer.echo(line)
-    for line in notes(opened, nights or ()):
+    for line in notes(opened, chosen):
         typer.echo(f"note: {line}", err=True)
 
 

@@ -39,9 +39,16 @@ Again = Annotated[bool, typer.Option("--again", help="Redo what is done although
 def close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: bool, seconds: float) -> None:
     """The closing summary of what a command does; exit status 1 when such a unit failed."""
     from zsds.runner.archive import open_archive  # noqa: PLC0415
-    from zsds.runner.status import failures, latency_line, notes, unit_counts  # noqa: PLC0415
+    from zsds.runner.status import (  # noqa: PLC0415
+        failures,
+        latency_line,
+        newest_nights,
+        notes,
+        unit_counts,
+    )
 
     opened = open_archive(archive)
+    nights = nights or newest_nights(opened)
     rows = unit_counts(opened, nights, kinds)
     show(rows, as_json)
     trouble = failures(opened, nights, kinds)

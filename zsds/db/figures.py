@@ -1,36 +1,54 @@
-"""How the work stands, counted by the database, for those who look every few seconds."""
+"""How the work stands, counted by the database, for those who look every few seconds.
 
-from collections.abc import Collection
+Nothing here brings the rows of a night to Python: a night of a large camera has 134,400 units.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from zsds.db.ledger import State
 from zsds.db.schema import coverage, detections, frames, packets, units
 
 
-def last_nights(connection: Connection, n: int) -> list[str]:
-    """The newest nights that have frames, newest first."""
-    query = sa.select(frames.c.night).distinct().order_by(frames.c.night.desc()).limit(n)
-    return list(connection.scalars(query))
+def last_nights(connection: Connection, n: int | None, of: sa.Table = frames) -> list[str]:
+    """The newest nights that have frames (or rows of another table), newest first; all for None."""
+    found: list[str] = []
+    newest = sa.select(sa.func.max(of.c.night))
+    while n is None or len(found) < n:  # each is one search in an index, however many rows a night has
+        night = connection.scalar(newest.where(of.c.night < found[-1]) if found else newest)
+        if night is None:
+            break
+        found.append(night)
+    return found
 
 
-def state_counts(connection: Connection, night: str) -> dict[str, dict[State, int]]:
-    """Number of a night's units by kind and state."""
+def is_known(connection: Connection, night: str) -> bool:
+    """Whether there are units of a night."""
+    return connection.scalar(sa.select(units.c.id).where(units.c.night == night).limit(1)) is not None
+
+
+def state_counts(
+    connection: Connection, night: str, kinds: Collection[str] | None = None
+) -> dict[str, dict[State, int]]:
+    """Number of a night's units by kind and state, of some kinds or all."""
     c = units.c
     query = sa.select(c.kind, c.state, sa.func.count()).where(c.night == night).group_by(c.kind, c.state)
+    if kinds is not None:
+        query = query.where(c.kind.in_(kinds))
     counts: dict[str, dict[State, int]] = {}
     for kind, state, count in connection.execute(query):
         counts.setdefault(kind, {})[State(state)] = count
     return counts
 
 
-def first_unit(connection: Connection, night: str | None, states: Collection[State]) -> str | None:
-    """The quadrant of a night, or of all, that was exposed first of those in some states."""
+def first_unit(connection: Connection, night: str, states: Collection[State]) -> str | None:
+    """The quadrant of a night that was exposed first of those in some states."""
     c = units.c
-    query = sa.select(sa.func.min(c.key)).where(c.state.in_(states))
-    query = query.where(c.kind.in_(["science", "difference", "packets"]))
-    key: str | None = connection.scalar(query if night is None else query.where(c.night == night))
+    here = sa.and_(c.night == night, c.kind.in_(["science", "difference", "packets"]), c.state.in_(states))
+    key: str | None = connection.scalar(sa.select(sa.func.min(c.key)).where(here))
     return key
 
 
@@ -49,3 +67,46 @@ def sent_packets(connection: Connection, night: str) -> dict[str, int]:
     query = query.join(packets, packets.c.candid == detections.c.candid)
     query = query.where(packets.c.night == night, packets.c.published).group_by(coverage.c.unit)
     return {unit: int(count) for unit, count in connection.execute(query)}
+
+
+def metric_sum(connection: Connection, night: str, kind: str, metric: str) -> int:
+    """Sum of a metric, a whole number, over the units of a night that are done."""
+    value = units.c.metrics[metric].as_integer()
+    return int(connection.scalar(sa.select(sa.func.sum(value)).where(_done(night, kind))) or 0)
+
+
+def metric_count(connection: Connection, night: str, kind: str, metric: str) -> int:
+    """Number of units of a night that are done and whose metric, a whole number, is above 0."""
+    above = units.c.metrics[metric].as_integer() > 0
+    return int(connection.scalar(sa.select(sa.func.count()).where(_done(night, kind), above)) or 0)
+
+
+def metric_values(connection: Connection, night: str, kind: str, metric: str) -> list[float]:
+    """A metric of the units of a night that are done and have it."""
+    value = units.c.metrics[metric].as_float()
+    plain = sa.type_coerce(value, sa.types.NULLTYPE)  # a number already: no conversion of each
+    return list(connection.scalars(sa.select(plain).where(_done(night, kind), value.is_not(None))))
+
+
+def median_seconds(connection: Connection, night: str, kind: str) -> float | None:
+    """Median time of the units of a night that ended."""
+    c = units.c
+    ended = [State.DONE, State.REJECTED, State.FAILED]
+    here = sa.and_(c.night == night, c.kind == kind, c.state.in_(ended), c.seconds.is_not(None))
+    n = connection.scalar(sa.select(sa.func.count()).where(here)) or 0
+    middle = sa.select(c.seconds).where(here).order_by(c.seconds).limit(2 - n % 2).offset((n - 1) // 2)
+    found = list(connection.scalars(middle)) if n else []
+    return sum(found) / len(found) if found else None
+
+
+def failed_units(connection: Connection, night: str, kinds: Collection[str]) -> Sequence[Row[Any]]:
+    """``kind key state reason`` of the rejected and failed units of a night, in order of kind and key."""
+    c = units.c
+    here = sa.and_(c.night == night, c.kind.in_(kinds), c.state.in_([State.REJECTED, State.FAILED]))
+    query = sa.select(c.kind, c.key, c.state, c.reason).where(here)
+    return connection.execute(query.order_by(c.state.desc(), c.kind, c.key)).all()
+
+
+def _done(night: str, kind: str) -> sa.ColumnElement[bool]:
+    c = units.c
+    return sa.and_(c.night == night, c.kind == kind, c.state == State.DONE.value)

@@ -50,11 +50,12 @@ def run_naming(archive: Archive, quadrants: Sequence[QuadrantId]) -> list[Finish
             outcome = Outcome(State.FAILED, f"{error}; then run the night with --again")
             failed.append(Finished(Task("packets", str(identifier)), outcome))
     if found:
-        _name(archive, found)
+        name_found(archive, found)
     return failed
 
 
-def _name(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
+def name_found(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
+    """Name what quadrants of one exposure found, and save it, in one transaction."""
     tables, records = [], []
     alerts: set[int] = set()
     for found in quadrants.values():

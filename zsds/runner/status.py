@@ -1,71 +1,68 @@
 """What the ledger says of a night, as rows to print."""
 
 import time
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from statistics import median
 from typing import Any
 
 import numpy as np
+from sqlalchemy.engine import Connection
 
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
 from zsds.db import figures, ledger
+from zsds.db.schema import units as unit_table
 from zsds.runner.archive import Archive
 
 KINDS = ("calibration", "science", "reference", "difference", "packets")  # in the order of their work
 UNFINISHED = (ledger.State.PENDING, ledger.State.RUNNING)
+NIGHTS_SHOWN = 7  # where nobody names any
 
 
-def _units(
-    connection: Any, nights: Sequence[str], kind: str | None = None, state: ledger.State | None = None
-) -> Iterator[ledger.Unit]:
-    """Units of some nights, or of all when none is named."""
-    for night in nights or (None,):
-        yield from ledger.units_of(connection, night, kind, state)
+def newest_nights(archive: Archive, n: int | None = None) -> list[str]:
+    """The newest nights of which anything was run, or all of them; oldest first."""
+    with archive.database.read() as connection:
+        return figures.last_nights(connection, n, unit_table)[::-1]
 
 
 def unit_counts(
     archive: Archive, nights: Sequence[str], kinds: Collection[str] = KINDS
 ) -> list[dict[str, Any]]:
     """Per night and kind of unit: the number in each state, alerts, and the median time of one unit."""
-    rows: dict[tuple[str, int], list[ledger.Unit]] = {}
     with archive.database.read() as connection:
-        before = _units(connection, nights, state=ledger.State.SUPERSEDED)
-        for unit in (*_units(connection, nights), *before):
-            if unit.kind in kinds:
-                rows.setdefault((unit.night, KINDS.index(unit.kind)), []).append(unit)
-    found = {unit.state for units in rows.values() for unit in units}
-    states = [state for state in ledger.State if state in found]
-    return [
-        {
-            "night": when,
-            "kind": KINDS[kind],
-            **{str(state): sum(unit.state is state for unit in units) for state in states},
-            "alerts": _alerts(units) if KINDS[kind] == "packets" else None,
-            "median_s": _median_seconds(units),
-        }
-        for (when, kind), units in sorted(rows.items())
-    ]
+        counts = {night: figures.state_counts(connection, night, kinds) for night in sorted(set(nights))}
+        found = {state for of_night in counts.values() for of_kind in of_night.values() for state in of_kind}
+        states = [state for state in ledger.State if state in found]
+        return [
+            {
+                "night": night,
+                "kind": kind,
+                **{str(state): of_night[kind].get(state, 0) for state in states},
+                "alerts": _alerts(connection, night) if kind == "packets" else None,
+                "median_s": _rounded(figures.median_seconds(connection, night, kind)),
+            }
+            for night, of_night in counts.items()
+            for kind in KINDS
+            if kind in of_night
+        ]
 
 
-def _alerts(units: Sequence[ledger.Unit]) -> int:
-    newest = (unit for unit in units if unit.state is not ledger.State.SUPERSEDED)
-    return sum((unit.metrics or {}).get("n_packets", 0) for unit in newest)
+def _alerts(connection: Connection, night: str) -> int:
+    return figures.metric_sum(connection, night, "packets", "n_packets")
 
 
-def _median_seconds(units: Sequence[ledger.Unit]) -> float | None:
-    newest = (unit for unit in units if unit.state is not ledger.State.SUPERSEDED)
-    times = [unit.seconds for unit in newest if unit.seconds is not None]
-    return round(median(times), 2) if times else None
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 2)
 
 
 def latencies(archive: Archive, nights: Sequence[str]) -> tuple[float, float, float] | None:
     """Median, 95th percentile and largest seconds from raw frame to packets, where frames were followed."""
     with archive.database.read() as connection:
-        units = list(_units(connection, nights, "packets", ledger.State.DONE))
-    found = [unit.metrics["latency_s"] for unit in units if "latency_s" in (unit.metrics or {})]
+        found = [
+            value
+            for night in nights
+            for value in figures.metric_values(connection, night, "packets", "latency_s")
+        ]
     if not found:
         return None
     middle, high, largest = (float(value) for value in np.percentile(found, [50, 95, 100]))
@@ -83,7 +80,7 @@ def latency_line(archive: Archive, nights: Sequence[str]) -> str:
 def oldest(archive: Archive, nights: Sequence[str]) -> tuple[str, float] | None:
     """The quadrant exposed first of those that are pending or running, and the seconds since then."""
     with archive.database.read() as connection:
-        first = [figures.first_unit(connection, night, UNFINISHED) for night in nights or (None,)]
+        first = [figures.first_unit(connection, night, UNFINISHED) for night in nights]
     keys = [key for key in first if key is not None]
     if not keys:
         return None
@@ -110,12 +107,11 @@ def age(seconds: float) -> str:
 
 def failures(archive: Archive, nights: Sequence[str], kinds: Collection[str] = KINDS) -> list[dict[str, Any]]:
     """Rejected and failed units grouped by kind and reason, most frequent first, with one example."""
-    groups: dict[tuple[str, str, str], list[ledger.Unit]] = {}
+    groups: dict[tuple[str, str, str], list[Any]] = {}
     with archive.database.read() as connection:
-        for state in (ledger.State.REJECTED, ledger.State.FAILED):
-            for unit in _units(connection, nights, state=state):
-                if unit.kind in kinds:
-                    groups.setdefault((unit.kind, str(unit.state), _common(unit)), []).append(unit)
+        for night in nights:
+            for unit in figures.failed_units(connection, night, kinds):
+                groups.setdefault((unit.kind, unit.state, _common(unit)), []).append(unit)
     ranked = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
         {
@@ -129,10 +125,10 @@ def failures(archive: Archive, nights: Sequence[str], kinds: Collection[str] = K
     ]
 
 
-def _common(unit: ledger.Unit) -> str:
+def _common(unit: Any) -> str:
     """A reason without its numbers or its file, so that a thousand of a kind make one group."""
-    reason = unit.reason or ""
-    if unit.state is ledger.State.REJECTED:
+    reason = str(unit.reason or "")
+    if unit.state == ledger.State.REJECTED:
         return reason.partition(" (")[0]
     return reason.partition(": ")[2] if reason.startswith("/") else reason
 
@@ -140,13 +136,15 @@ def _common(unit: ledger.Unit) -> str:
 def notes(archive: Archive, nights: Sequence[str]) -> list[str]:
     """What a user should know of results that are there."""
     with archive.database.read() as connection:
-        found = [
-            unit.night for unit in _units(connection, nights) if (unit.metrics or {}).get("n_own_epochs")
-        ]
+        counts = {
+            night: figures.metric_count(connection, night, "difference", "n_own_epochs")
+            for night in sorted(set(nights))
+        }
     return [
         f"{night}: the reference of {count} differences holds epochs of that same night and takes part of "
         "every new source away; build another from earlier nights with: zsds references --again --night NIGHT"
-        for night, count in sorted(Counter(found).items())
+        for night, count in counts.items()
+        if count
     ]
 
 
@@ -159,5 +157,5 @@ def require_night(archive: Archive, night: str) -> None:
         If the ledger has nothing of it.
     """
     with archive.database.read() as connection:
-        if not ledger.units_of(connection, night):
+        if not figures.is_known(connection, night):
             raise BadInput(night, "nothing of it was run in this archive", f"run it with: zsds night {night}")

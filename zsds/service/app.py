@@ -13,10 +13,10 @@ from zsds.core.errors import ZsdsError
 from zsds.resources import resource
 from zsds.runner.archive import open_archive
 from zsds.runner.situation import look
+from zsds.runner.status import NIGHTS_SHOWN
 from zsds.service.metrics import ArchiveCollector
 from zsds.service.page import status_page
 
-NIGHTS_SHOWN = 7
 NIGHTS_MEASURED = 2  # the newest, and the one before while it is being finished
 
 
