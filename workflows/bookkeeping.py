@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Self
 
 from sqlalchemy.engine import Connection
@@ -26,6 +27,7 @@ units_log = logging.getLogger(UNITS)
 LEVELS = {State.REJECTED: logging.WARNING, State.FAILED: logging.ERROR}  # others are news, not worries
 Chain = tuple[Task, ...]
 Recorder = Callable[[Connection, Finished], None]
+_hash = lru_cache(settings_hash)  # a night asks for each of 100,000 units
 
 
 class Busy(BadInput):
@@ -83,7 +85,7 @@ class Claims:
             task.kind,
             task.key,
             self.owner,
-            settings_hash=settings_hash(settings),
+            settings_hash=_hash(settings),
             software=__version__,
             inputs=dict(task.inputs),
             again=self.scope.again,

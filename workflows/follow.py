@@ -330,7 +330,7 @@ class _Live:
         """Make sure that nobody else works on a night."""
         with self.archive.database.read() as connection:
             for kind in KINDS:
-                self.claims.require_free(ledger.units_of(connection, night, kind))
+                self.claims.require_free(ledger.units_of(connection, night, kind, State.RUNNING))
         self.nights.add(night)
 
 

@@ -20,6 +20,7 @@ from zsds.runner import Task
 from zsds.runner.archive import Archive, open_archive
 from zsds.runner.naming import run_naming
 
+PART = 64  # frames that are planned in one transaction, so that others need not wait long to write
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
 
@@ -61,7 +62,8 @@ def run_nights(
     in_order = sorted(set(nights))
     with Claims(archive, settings, scope) as claims:
         with archive.database.read() as connection:
-            claims.require_free(unit for night in in_order for unit in ledger.units_of(connection, night))
+            for night in in_order:
+                claims.require_free(ledger.units_of(connection, night, state=State.RUNNING))
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
         where = cluster_for(cluster, bool(chains) or _are_packets_left(archive, in_order, scope))
         with open_cluster(where, n_workers, settings.cluster, archive.store.root, claims.renew) as workers:
@@ -74,11 +76,14 @@ def run_nights(
 
 def _are_packets_left(archive: Archive, nights: Sequence[str], scope: Scope) -> bool:
     """Whether a difference of these nights is done whose packets are not, or are to be made again."""
+    found, made = set(), set()
     with archive.database.read() as connection:
-        units = [unit for night in nights for unit in ledger.units_of(connection, night)]
-    made = {unit.key for unit in units if unit.kind == "packets" and unit.state in ledger.FINISHED}
-    found = (unit for unit in units if unit.kind == "difference" and unit.state is State.DONE)
-    return any(scope.again or unit.key not in made for unit in found)
+        for night in nights:
+            differences = ledger.states_of(connection, night, "difference")
+            packets = ledger.states_of(connection, night, "packets")
+            found |= {key for key, state in differences.items() if state is State.DONE}
+            made |= {key for key, state in packets.items() if state in ledger.FINISHED}
+    return bool(found if scope.again else found - made)
 
 
 def beside_database(archive: Archive, workers: Serial | Distributed) -> Serial | Distributed:
@@ -93,11 +98,16 @@ def _frame(chain: Chain) -> str:
 
 def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:
     """Chains of claimed tasks for the quadrants of a night, in order of time."""
-    with archive.database.write() as connection:
+    with archive.database.read() as connection:
         frames = ledger.frames_of(connection, night, "science")
-        if not frames:
-            raise BadInput(night, "has no science frames in this archive", "register them with: zsds ingest")
-        return plan_frames(archive, connection, frames, claims)
+    if not frames:
+        raise BadInput(night, "has no science frames in this archive", "register them with: zsds ingest")
+    chains = []
+    for start in range(0, len(frames), PART):
+        with archive.database.write() as connection:
+            chains += plan_frames(archive, connection, frames[start : start + PART], claims)
+        claims.renew()
+    return chains
 
 
 def plan_frames(
@@ -109,7 +119,10 @@ def plan_frames(
     for frame in frames:
         check_frame(archive, frame)
         raw = {"raw": frame.path, "digest": frame.digest[:16], "camera": digests[frame.ccd]}
-        for identifier in filter(claims.scope.has, quadrants_of(archive, frame)):
+        quadrants = list(filter(claims.scope.has, quadrants_of(archive, frame)))
+        for kind in ("science", "difference"):
+            ledger.add_units(connection, kind, frame.night, [str(identifier) for identifier in quadrants])
+        for identifier in quadrants:
             chain = _plan_quadrant(connection, claims, identifier, raw)
             if chain:
                 chains.append(chain)
@@ -142,8 +155,6 @@ def check_frame(archive: Archive, frame: ledger.Frame) -> None:
 
 def _plan_quadrant(connection: Any, claims: Claims, identifier: QuadrantId, raw: dict[str, str]) -> Chain:
     key = str(identifier)
-    ledger.add_units(connection, "science", identifier.night, [key])
-    ledger.add_units(connection, "difference", identifier.night, [key])
     science = _plan_science(connection, claims, identifier, raw) if claims.scope.makes("science") else None
     unit = ledger.unit_of(connection, "science", key)
     if science is None and unit.state is not State.DONE:
@@ -203,22 +214,25 @@ def plan_packets(archive: Archive, night: str, claims: Claims) -> list[Chain]:
 
 def name_and_claim(archive: Archive, done: Sequence[ledger.Unit], claims: Claims) -> list[Chain]:
     """Name what some finished difference units found, in order of time, and claim the packets to make."""
+    exposures: dict[tuple[str, int], list[ledger.Unit]] = {}
+    for unit in done:
+        identifier = QuadrantId.parse(unit.key)
+        exposures.setdefault((identifier.time, identifier.field), []).append(unit)
+    return [
+        chain for _, units in sorted(exposures.items()) for chain in _name_exposure(archive, units, claims)
+    ]
+
+
+def _name_exposure(archive: Archive, done: Sequence[ledger.Unit], claims: Claims) -> list[Chain]:
     with archive.database.write() as connection:
-        for night in sorted({unit.night for unit in done}):
-            ledger.add_units(connection, "packets", night, [u.key for u in done if u.night == night])
+        ledger.add_units(connection, "packets", done[0].night, [unit.key for unit in done])
         tasks = [Task("packets", unit.key, {"difference_attempt": unit.attempt}) for unit in done]
         taken = [claims.take(connection, task, claims.settings.difference) for task in tasks]
     tasks = [task for task in taken if task is not None]
-    exposures: dict[tuple[str, int], list[QuadrantId]] = {}
-    for task in tasks:
-        identifier = QuadrantId.parse(task.key)
-        exposures.setdefault((identifier.time, identifier.field), []).append(identifier)
-    unnamed = set()
-    for _, quadrants in sorted(exposures.items()):
-        failed = run_naming(archive, quadrants)
-        for finished in failed:
-            claims.finish(finished)
-        unnamed |= {finished.task.key for finished in failed}
+    failed = run_naming(archive, [QuadrantId.parse(task.key) for task in tasks]) if tasks else []
+    for finished in failed:
+        claims.finish(finished)
+    unnamed = {finished.task.key for finished in failed}
     return [(task,) for task in tasks if task.key not in unnamed]
 
 

@@ -89,8 +89,8 @@ def save_detections(
     if np.any(detections["pid"] != pid):
         raise ValueError(f"detections of other quadrants among those of pid {pid}")
     rows = _rows(detections, records)
-    kept = sa.select(packets.c.candid)
-    gone = sa.and_(detection_table.c.pid == pid, detection_table.c.candid.not_in(kept))
+    is_packet = sa.exists().where(packets.c.candid == detection_table.c.candid)  # looked up one by one
+    gone = sa.and_(detection_table.c.pid == pid, ~is_packet)
     connection.execute(detection_table.delete().where(gone))
     put(connection, detection_table, rows, ["candid"])
 

@@ -14,10 +14,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-REVISION = "0004"  # of the newest migration
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISION = "0005"  # of the newest migration
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 
 metadata = MetaData(
     naming_convention={
@@ -72,7 +73,13 @@ units = Table(
     Column("metrics", JSON),
     Column("superseded", Real),  # when the next version was begun, seconds of the Unix clock
     UniqueConstraint("kind", "key", "version"),
-    Index(None, "night", "kind", "state"),
+    Index(None, "night", "kind", "state", "seconds"),
+    Index(
+        "ix_units_held",
+        "owner",
+        sqlite_where=text("owner IS NOT NULL"),
+        postgresql_where=text("owner IS NOT NULL"),
+    ),
 )
 
 calibrations = Table(
