@@ -18,8 +18,12 @@ from zsds.workflows.cluster import WORKER_ENVIRONMENT
 from benchmarks.machine import machine_facts
 from benchmarks.peers.speed import CHAINS, chain_row, load_pixels, peer_rows
 from benchmarks.timing import quadrant as units
-from benchmarks.timing.camera import Times, projections
+from benchmarks.timing.camera import QUADRANTS, Times, projections
+from benchmarks.timing.database import database_costs, sample_of
+from benchmarks.timing.demands import command_s, demands
+from benchmarks.timing.disk import disk_use
 from benchmarks.timing.measured import measure_prepared, run_watched
+from benchmarks.timing.night import night_cost
 from benchmarks.timing.quadrant import CROWDED, Prepared, QuadrantPlan
 from benchmarks.timing.scaling import dask_cost, memory_growth, one_worker, tiny_plan, two_workers
 from benchmarks.timing.scheduling import WAYS, scheduling_cost
@@ -35,6 +39,9 @@ PARTS = (
     "memory",
     "crowded",
     "scheduling",
+    "night",
+    "database",
+    "disk",
 )  # what there is to measure
 OF_QUADRANT = ("machine", "quadrant", "found", "steps", "packets_per_second", "packets", "profile")
 
@@ -51,14 +58,14 @@ def measure_speed(folder: Path, plan: QuadrantPlan, parts: Sequence[str], **opti
     parts : sequence of str
         Of `PARTS`.
     **options
-        ``runs``, ``reuse``, ``profile``, ``n_quadrants``; see `main`.
+        ``runs``, ``reuse``, ``profile``, ``n_quadrants``, ``database``; see `main`.
 
     Returns
     -------
     dict
         What ``bench/speed.json`` holds.
     """
-    if set(parts) & {"quadrant", "peers", "scaling"}:
+    if set(parts) & {"quadrant", "peers", "scaling", "database", "disk"}:
         prepared = _prepared(folder, plan, options["reuse"])
     result: dict[str, Any] = {"plan": asdict(plan)}
     if "quadrant" in parts or "peers" in parts:
@@ -69,6 +76,15 @@ def measure_speed(folder: Path, plan: QuadrantPlan, parts: Sequence[str], **opti
         result |= {"two_workers": two_workers(prepared), "dask": dask_cost(prepared)}
     if "scheduling" in parts:
         result["scheduling"] = {way: _in_fresh_process(scheduling_cost, way) for way in WAYS}
+    if "night" in parts:
+        result["night"] = _in_fresh_process(night_cost, options["database"])
+    if "database" in parts or "disk" in parts:
+        identifier = _in_fresh_process(units.run_quadrant, prepared, prepared.frames[-1])
+        if "database" in parts:
+            sample = sample_of(prepared, identifier)
+            result["database"] = _in_fresh_process(database_costs, sample, options["database"])
+        if "disk" in parts:
+            result["disk"] = disk_use(prepared, identifier)
     if "startup" in parts or "memory" in parts:
         tiny = folder.with_name(f"{folder.name}-tiny")
         small = _prepared(tiny, tiny_plan(folder.parent.absolute()), options["reuse"])
@@ -120,10 +136,11 @@ def _with_conclusions(result: dict[str, Any]) -> dict[str, Any]:
         times = Times(
             tuple(result["quadrant"]["runs_core_s"]),
             tuple(result.get("crowded", {}).get("runs_core_s", ())),
-            steps["names"],
+            command_s(result) / QUADRANTS or steps["names"],
             max(1.0, result.get("two_workers", {}).get("core_ratio", 1.0)),
         )
         result["camera"] = projections(times)
+    result["demands"] = [asdict(one) for one in demands(result)]
     result["rows"] = [row.plain() for row in goal_rows(result)]
     return result
 
@@ -136,6 +153,9 @@ def main(
     runs: Annotated[int, typer.Option(help="Measured runs; the median counts.")] = 3,
     n_quadrants: Annotated[int, typer.Option(help="Tiny quadrants that show whether memory grows.")] = 500,
     reuse: Annotated[bool, typer.Option(help="Take the archives an earlier run left, if it did.")] = False,
+    database: Annotated[
+        str | None, typer.Option(help="Empty database for the parts night and database; default: SQLite.")
+    ] = None,
     profile: Annotated[bool, typer.Option(help="Also list the functions that took longest.")] = False,
     show: Annotated[
         bool, typer.Option("--markdown", help="Print the last result as Markdown tables.")
@@ -157,7 +177,7 @@ def main(
     parts = part or (PARTS[:2] if small else PARTS)
     result = measure_speed(
         out / name, SMALL if small else QuadrantPlan(), parts,
-        runs=runs, reuse=reuse, profile=profile, n_quadrants=n_quadrants,
+        runs=runs, reuse=reuse, profile=profile, n_quadrants=n_quadrants, database=database,
     )  # fmt: skip
     memo.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     typer.echo(table(result))

@@ -14,7 +14,7 @@ import yaml
 
 from zsds.cli import main
 from zsds.core.camera_file import load_camera
-from zsds.db import ledger
+from zsds.db import create_database, ledger
 from zsds.db.schema import metadata
 from zsds.resources import resource
 from zsds.runner.archive import open_archive
@@ -116,6 +116,28 @@ def camera_file(path: Path, nx: int = NX, ny: int = NY) -> Path:
     camera["detectors"] = {1: {"amplifiers": {1: {"gain": 6.3, "bad_columns": [212]}}}}
     path.write_text(yaml.safe_dump(camera, sort_keys=False), encoding="utf-8")
     return path
+
+
+def move_to_server(archive: Path, url: str) -> None:
+    """Give an archive on SQLite an empty database on a server, with all its rows."""
+    settings = archive / "zsds.yaml"
+    with open_archive(archive).database.read() as connection:
+        rows = {
+            table: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+            for table in metadata.sorted_tables
+        }
+    database = create_database(url)
+    with database.write() as connection:
+        for table, found in rows.items():
+            if found:
+                connection.execute(table.insert(), found)
+            if "id" in table.c and isinstance(table.c.id.type, sa.Integer):
+                numbers = sa.func.pg_get_serial_sequence(table.name, "id")
+                last = max((row["id"] for row in found), default=1)
+                connection.execute(sa.select(sa.func.setval(numbers, last, bool(found))))
+    database.close()
+    told = yaml.safe_load(settings.read_text())
+    settings.write_text(yaml.safe_dump({**told, "database": url}))
 
 
 def simulate(folder: Path) -> str:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 QUADRANTS = 64
 INTERVAL_S = 38.7
 N_CORES = 16
-NIGHT = 900  # exposures
+NIGHT = 900  # exposures of the simulation: a long one
+EXPOSURES, ALERTS = 700, 1_000_000  # of a usual night
 CROWDED_SHARE = 0.1  # of the exposures, those of the galactic plane
+LATENCY_S = 60.0  # from readout to packets, for 95 % of the quadrants
 BLOCK = 20  # exposures in a row that are as crowded
 
 
@@ -24,7 +26,8 @@ class Times:
     usual, crowded : tuple of float
         One value a run; the simulation draws among them.
     naming_s : float
-        Of them, what one process does for all quadrants in turn: naming the objects of an exposure.
+        Of them, what one process does for all quadrants in turn: naming the objects of an exposure, and
+        whatever else the command does for it.
     beside_s : float
         Time of a quadrant on a busy machine over that on an idle one.
     """
@@ -112,11 +115,30 @@ def project(
 
 
 def projections(times: Times, seed: int = 1) -> dict[str, dict[str, float]]:
-    """The camera with usual quadrants only, and with blocks of crowded ones where those were measured."""
+    """The camera with usual quadrants only, and with blocks of crowded ones where those were measured.
+
+    Beside what `project` says of `N_CORES`: the fewest cores that would do, see `fewest_cores`.
+    """
     cases = {"usual fields": 0.0}
     if times.crowded:
         cases[f"{CROWDED_SHARE:.0%} of the exposures crowded"] = CROWDED_SHARE
-    return {name: asdict(project(times, share, np.random.default_rng(seed))) for name, share in cases.items()}
+    return {
+        name: {
+            **asdict(project(times, share, np.random.default_rng(seed))),
+            "fewest_cores": fewest_cores(times, share, seed=seed),
+        }
+        for name, share in cases.items()
+    }
+
+
+def fewest_cores(times: Times, crowded_share: float, most_s: float = LATENCY_S, seed: int = 1) -> int:
+    """Fewest cores with which 95 % of a night's quadrants have packets within a time after readout."""
+    n = max(
+        1, int(QUADRANTS * times.beside_s * (min(times.usual) - times.naming_s) / INTERVAL_S)
+    )  # fewer fall behind
+    while project(times, crowded_share, np.random.default_rng(seed), n).p95_s > most_s:
+        n += 1
+    return n
 
 
 def camera_lines(cases: Mapping[str, Mapping[str, float]]) -> Sequence[str]:
@@ -124,6 +146,7 @@ def camera_lines(cases: Mapping[str, Mapping[str, float]]) -> Sequence[str]:
     return [
         f"{N_CORES} cores, {QUADRANTS} quadrants every {INTERVAL_S} s, {name}: {case['per_hour']:.0f} "
         f"quadrants an hour, cores {case['utilisation']:.0%} busy, "
-        f"readout to packets {case['median_s']:.0f} s median, {case['p95_s']:.0f} s 95th percentile"
+        f"readout to packets {case['median_s']:.0f} s median, {case['p95_s']:.0f} s 95th percentile; "
+        f"{case['fewest_cores']} cores keep 95 % within {LATENCY_S:.0f} s"
         for name, case in cases.items()
     ]

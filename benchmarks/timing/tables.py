@@ -5,7 +5,9 @@ from typing import Any
 
 from benchmarks.machine import describe
 from benchmarks.rows import Row, format_table
-from benchmarks.timing.camera import camera_lines
+from benchmarks.timing.camera import INTERVAL_S, camera_lines
+from benchmarks.timing.demands import command_s, demand_lines, spent_s, writer_s
+from benchmarks.timing.disk import night_gb
 
 Result = Mapping[str, Any]
 HEAD = ("core s", "budget", "bound", "FFT s", "wall s", "GB moved", "peak GB", "calls")
@@ -18,7 +20,9 @@ WIDTHS = (8, 8, 8, 8, 8, 10, 9, 7)
 
 def goal_rows(result: Result) -> list[Row]:
     """The goals beside what was measured; parts that were not measured have no row."""
-    return [row for make in (_quadrant_goals, _start_goals, _scaling_goals) for row in make(result)]
+    return [
+        row for make in (_quadrant_goals, _start_goals, _scaling_goals, _night_goals) for row in make(result)
+    ]
 
 
 def _quadrant_goals(result: Result) -> Iterator[Row]:
@@ -63,6 +67,29 @@ def _scaling_goals(result: Result) -> Iterator[Row]:
         )
 
 
+def _night_goals(result: Result) -> Iterator[Row]:
+    """Of a night of the camera; a quarter of the time between exposures leaves a margin of four."""
+    if "night" in result:
+        stages, n = result["night"]["stages"], result["night"]["units"]
+        for name in ("zsds status", "zsds serve, a page"):
+            yield Row(f"{name}, core-s", "a night", stages[name]["core_s"], high=1.0, n=n)
+        yield Row(
+            "planning a night, MB of the command", "a night", result["night"]["memory_mb"], high=500.0, n=n
+        )
+    if "night" in result and "database" in result:
+        quarter = INTERVAL_S / 4
+        yield Row("the command, core-s an exposure", "a night", command_s(result), high=quarter)
+        yield Row("SQLite's one writer, s an exposure", "a night", writer_s(result), high=quarter)
+    if "database" in result:
+        sizes = {int(size): spent_s(spent) for size, spent in result["database"]["sizes"].items()}
+        ratio = sizes[max(sizes)] / sizes[min(sizes)]
+        name = f"database, core-s with {max(sizes):.0e} detections over those with {min(sizes):.0e}"
+        yield Row(name, "a night", ratio, high=1.3)
+    if "disk" in result:
+        grown = result.get("database", {}).get("bytes", 0.0)
+        yield Row("disk, TB a night", "a night", sum(night_gb(result["disk"], grown).values()) / 1000)
+
+
 def table(result: Result) -> str:
     """The whole result as text."""
     parts = [format_table(goal_rows(result))]
@@ -72,6 +99,8 @@ def table(result: Result) -> str:
         parts.append("\n".join(peer_lines(result)))
     if "camera" in result:
         parts.append("\n".join(camera_lines(result["camera"])))
+    if result.get("demands"):
+        parts.append("\n".join(demand_lines(result["demands"])))
     parts.append(f"machine: {describe(result['machine'])}")
     profile = [
         f"{row['own_s']:>8.3f}{row['all_s']:>8.3f}{row['calls']:>9}  {row['function']}"
@@ -173,13 +202,14 @@ def _peers_markdown(result: Result) -> str:
 
 def _camera_markdown(result: Result) -> str:
     lines = [
-        "| the camera on 16 cores | quadrants an hour | cores busy | median, s | 95 %, s | longest, s |",
-        "|---" * 6 + "|",
+        "| the camera on 16 cores | quadrants an hour | cores busy | median, s | 95 %, s | longest, s "
+        "| cores for 60 s |",
+        "|---" * 7 + "|",
     ]
     for name, case in result["camera"].items():
         cells = (
             name, f"{case['per_hour']:.0f}", f"{case['utilisation']:.0%}",
-            *(f"{case[key]:.0f}" for key in ("median_s", "p95_s", "worst_s")),
+            *(f"{case[key]:.0f}" for key in ("median_s", "p95_s", "worst_s", "fewest_cores")),
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

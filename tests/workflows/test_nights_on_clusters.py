@@ -11,10 +11,11 @@ import pytest
 import yaml
 from programs import dask_scheduler, started
 from slurm import ask
-from survey import NIGHT, SERIAL, database_rows, expect, product_hashes, zsds
+from survey import NIGHT, SERIAL, database_rows, expect, move_to_server, product_hashes, zsds
+from zsds.workflows import night as nightly
 from zsds.workflows.cluster import open_cluster
 from zsds.workflows.cluster import slurm as slurm_jobs
-from zsds.workflows.cluster.units import Lost
+from zsds.workflows.cluster.units import Distributed, Lost
 
 from zsds.core.cluster import ClusterSettings, SlurmSettings
 
@@ -31,15 +32,20 @@ def settings_file(tmp_path_factory):
 
 
 def of_the_night(hashes):
-    """What a night makes, without reports and tars."""
-    return {n: d for n, d in hashes.items() if not n.startswith(("reports", "alerts/ztf"))}
+    """What a night makes, without reports, tars and where the database is."""
+    return {n: d for n, d in hashes.items() if not n.startswith(("reports", "alerts/ztf", "zsds.yaml"))}
+
+
+def require_same_files(survey, other):
+    """The same files bit for bit."""
+    made, expected = of_the_night(product_hashes(survey.archive)), of_the_night(product_hashes(other.archive))
+    assert sum(name.endswith(".avro") for name in expected) > 10
+    assert made == expected
 
 
 def require_equal(survey, other):
     """The same files bit for bit, and the same rows but for times, owners and attempts."""
-    made, expected = of_the_night(product_hashes(survey.archive)), of_the_night(product_hashes(other.archive))
-    assert sum(name.endswith(".avro") for name in expected) > 10
-    assert made == expected
+    require_same_files(survey, other)
     rows, others = database_rows(survey.archive), database_rows(other.archive)
     for one in (rows, others):
         one["units"] = [{**row, "attempt": None, "inputs": None} for row in one["units"]]
@@ -57,6 +63,25 @@ def test_slurm_gives_what_one_process_gives(
     require_equal(survey, done_survey)
     assert list((survey.archive / "logs" / "slurm").glob("zsds-*.err"))
     assert not list((survey.archive / "logs" / "slurm").glob(".*"))  # keys
+
+
+def test_slurm_gives_the_same_with_postgresql(
+    slurm, postgres, ready_survey, done_survey, settings_file, tmp_path, monkeypatch
+):
+    """Then packets are made on Slurm's workers too, since they may read the database."""
+    survey, makers = ready_survey.copied(tmp_path / "archive"), []
+    move_to_server(survey.archive, postgres.new_database())
+    choose = nightly.beside_database
+    monkeypatch.setattr(
+        nightly, "beside_database", lambda *known: makers.append(choose(*known)) or makers[-1]
+    )
+    where = ("--archive", survey.archive, NIGHT, "--cluster", "slurm", "--settings", settings_file)
+    expect(zsds("night", *where))
+    assert isinstance(makers[0], Distributed)
+    require_same_files(survey, done_survey)
+    rows, others = database_rows(survey.archive), database_rows(done_survey.archive)
+    for table in ("objects", "detections", "packets", "coverage", "forced_fluxes"):
+        assert rows[table] == others[table], table
 
 
 def test_a_dask_scheduler_gives_what_one_process_gives(ready_survey, done_survey, tmp_path):
