@@ -18,7 +18,7 @@ from zsds.workflows.cluster import WORKER_ENVIRONMENT
 from benchmarks.machine import machine_facts
 from benchmarks.peers.speed import CHAINS, chain_row, load_pixels, peer_rows
 from benchmarks.timing import quadrant as units
-from benchmarks.timing.camera import QUADRANTS, Times, projections
+from benchmarks.timing.camera import EXPOSURES, QUADRANTS, Times, projections
 from benchmarks.timing.database import database_costs, sample_of
 from benchmarks.timing.demands import command_s, demands
 from benchmarks.timing.disk import disk_use
@@ -58,7 +58,8 @@ def measure_speed(folder: Path, plan: QuadrantPlan, parts: Sequence[str], **opti
     parts : sequence of str
         Of `PARTS`.
     **options
-        ``runs``, ``reuse``, ``profile``, ``n_quadrants``, ``database``; see `main`.
+        ``runs``, ``reuse``, ``profile``, ``n_quadrants``, ``database``; see `main`; ``n_exposures`` of a
+        night, ``sizes`` of the database.
 
     Returns
     -------
@@ -77,12 +78,14 @@ def measure_speed(folder: Path, plan: QuadrantPlan, parts: Sequence[str], **opti
     if "scheduling" in parts:
         result["scheduling"] = {way: _in_fresh_process(scheduling_cost, way) for way in WAYS}
     if "night" in parts:
-        result["night"] = _in_fresh_process(night_cost, options["database"])
+        result["night"] = _in_fresh_process(night_cost, options["database"], options["n_exposures"])
     if "database" in parts or "disk" in parts:
         identifier = _in_fresh_process(units.run_quadrant, prepared, prepared.frames[-1])
         if "database" in parts:
             sample = sample_of(prepared, identifier)
-            result["database"] = _in_fresh_process(database_costs, sample, options["database"])
+            result["database"] = _in_fresh_process(
+                database_costs, sample, options["database"], options["sizes"]
+            )
         if "disk" in parts:
             result["disk"] = disk_use(prepared, identifier)
     if "startup" in parts or "memory" in parts:
@@ -178,6 +181,7 @@ def main(
     result = measure_speed(
         out / name, SMALL if small else QuadrantPlan(), parts,
         runs=runs, reuse=reuse, profile=profile, n_quadrants=n_quadrants, database=database,
+        n_exposures=20 if small else EXPOSURES, sizes=(1000, 10_000) if small else (10_000, 1_000_000),
     )  # fmt: skip
     memo.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     typer.echo(table(result))

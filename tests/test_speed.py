@@ -17,6 +17,8 @@ from benchmarks.peers import speed as peers
 from benchmarks.timing import camera, quadrant, ratios
 from benchmarks.timing.bounds import LEAST
 from benchmarks.timing.camera import Times, finished, project
+from benchmarks.timing.database import sample_of
+from benchmarks.timing.disk import disk_use
 from benchmarks.timing.measured import measure_prepared
 from benchmarks.timing.packets import confluent, deflated, packet_work
 from benchmarks.timing.scaling import memory_growth, tiny_plan
@@ -68,6 +70,18 @@ def test_every_part_of_a_quadrant_is_counted(measured):
     assert quadrant_of["touched_gb"] > 0.01 or np.isnan(quadrant_of["touched_gb"])
     for step in (step for part in parts for step in part.get("steps", ())):
         assert 0 <= step["transforms_s"] <= step["core_s"] + 1e-3
+
+
+def test_bytes_of_a_quadrant_are_those_on_the_disk(prepared, measured):
+    night = sorted((prepared.archive / "sci").rglob("*candidates.fits"))[-1]
+    identifier = QuadrantId.parse(night.name.rpartition("_")[0])
+    use = disk_use(prepared, identifier)
+    files = [file for file in night.parent.iterdir() if file.name.startswith(f"{identifier}_")]
+    n_alerts = measured["found"]["n_packets"]
+    told = sum(use["products"].values()) + n_alerts * use["per_alert"]["stamps"]
+    assert told == pytest.approx(sum(file.stat().st_size for file in files))
+    assert use["per_alert"]["packet"] > 5000
+    assert sample_of(prepared, identifier).facts["pid"] > 0
 
 
 def test_the_result_is_shown_as_text_and_markdown(measured):

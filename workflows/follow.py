@@ -77,9 +77,9 @@ def follow_nights(
         archive.catalogs.folder(kind)
     archive.store.clean_staging()
     with archive.database.read() as connection:
-        registered = ledger.frames_of(connection)
+        registered = ledger.frames_of(connection, below=str(incoming.absolute()))
     watch = Incoming(incoming, archive.camera, {(frame.path, frame.size) for frame in registered})
-    there = [f.night for f in registered if Path(f.path).is_relative_to(watch.folder)]
+    there = [frame.night for frame in registered]
     watch.look()  # a first look only notes sizes, and finds out now that there is no such folder
     with (
         Claims(archive, settings) as claims,

@@ -12,8 +12,9 @@ from zsds.workflows.night import Progress, rfid_of
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
 from zsds.core.scope import Scope
-from zsds.db import ledger, versions
+from zsds.db import figures, ledger, versions
 from zsds.db.ledger import State
+from zsds.db.schema import units as unit_table
 from zsds.db.versions import ReferenceRow
 from zsds.pipeline.settings import Settings
 from zsds.products import ReferenceId
@@ -81,10 +82,12 @@ def plan_references(archive: Archive, nights: Sequence[str], claims: Claims) -> 
 def _epochs(connection: Any, nights: Sequence[str]) -> dict[Place, list[str]]:
     """Calibrated epochs to offer, by field, band and channel."""
     found: dict[Place, list[QuadrantId]] = {}
-    for unit in ledger.units_of(connection, kind="science", state=State.DONE):
-        identifier = QuadrantId.parse(unit.key)
-        place = identifier.field, identifier.band, *identifier.channel
-        found.setdefault(place, []).append(identifier)
+    for night in set(nights) or figures.last_nights(connection, None, unit_table):
+        for key, state in ledger.states_of(connection, night, "science").items():
+            if state is State.DONE:
+                identifier = QuadrantId.parse(key)
+                place = identifier.field, identifier.band, *identifier.channel
+                found.setdefault(place, []).append(identifier)
     known = {epoch.night for epochs in found.values() for epoch in epochs}
     for night in nights:
         if night not in known:

@@ -13,6 +13,14 @@ FRAME = Frame(
 )
 
 
+def test_frames_below_a_folder_are_those_of_no_other(database):
+    paths = ("/raw_1/a.fits", "/raw_1/deep/b.fits", "/raw_10/c.fits", "/rawx1/d.fits")
+    frames = [replace(FRAME, ccd=n, path=path) for n, path in enumerate(paths, 1)]
+    with database.write() as connection:
+        ledger.register_frames(connection, frames)
+        assert ledger.frames_of(connection, below="/raw_1") == frames[:2]
+
+
 def test_frames_are_registered_once(database):
     other = replace(FRAME, ccd=10, path="raw/b.fits")
     with database.write() as connection:

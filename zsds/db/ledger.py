@@ -188,14 +188,20 @@ def _same(frame: Frame) -> sa.ColumnElement[bool]:
 
 
 def frames_of(
-    connection: Connection, night: str | None = None, frame_type: str | None = None, ccd: int | None = None
+    connection: Connection,
+    night: str | None = None,
+    frame_type: str | None = None,
+    ccd: int | None = None,
+    below: str = "",
 ) -> list[Frame]:
-    """Registered frames in order of time, field, band and CCD."""
+    """Registered frames, of those below a folder if one is named, in order of time, field, band and CCD."""
     columns = [frame_table.c[f.name] for f in fields(Frame)]
     query = sa.select(*columns).order_by(*(frame_table.c[k] for k in ("time", "field", "band", "ccd")))
     for name, value in (("night", night), ("frame_type", frame_type), ("ccd", ccd)):
         if value is not None:
             query = query.where(frame_table.c[name] == value)
+    if below:
+        query = query.where(frame_table.c.path.startswith(f"{below}/", autoescape=True))
     return [Frame(**row) for row in connection.execute(query).mappings()]
 
 
