@@ -50,6 +50,7 @@ def claim(archive, owner, key, lease_s=900.0):
         (f"{socket.gethostname()}:{os.getppid()}", False),
         ("elsewhere:77777777", False),
     ],
+    ids=["dead", "same number", "parent", "elsewhere"],
 )
 def test_only_what_the_dead_held_is_taken(archive, owner, taken):
     claim(archive, owner, "a")
