@@ -290,6 +290,13 @@ def test_camera_without_the_ccd_of_a_frame(survey):
     assert states(survey, "packets") == DONE
 
 
+def test_products_that_others_are_made_from_are_not_pruned(survey):
+    called = zsds("prune", "--archive", survey.archive, "--set", "retention.products=[candidates]")
+    assert called.status == 2
+    (line,) = called.err.splitlines()
+    assert all(words in line for words in AT_ONCE["a product to prune that others are made from"])
+
+
 def test_archive_of_a_newer_layout(survey):
     file = survey.archive / "zsds.yaml"
     text = file.read_text()
@@ -329,4 +336,4 @@ def test_a_scheduler_that_is_not_there_leaves_nothing_behind(survey, monkeypatch
 def test_the_manual_is_about_what_happens():
     assert {"disk full", "a bug", "worker killed"} <= set(LATER)
     assert len(LATER) == 15
-    assert len(AT_ONCE) == 10
+    assert len(AT_ONCE) == 11

@@ -195,12 +195,6 @@ def test_what_cannot_be_done_again(survey, options, status, words):
     assert words in line
 
 
-def test_products_that_others_need_are_not_pruned(survey):
-    called = zsds("prune", "--archive", survey.archive, "--set", "retention.products=[candidates]")
-    assert called.status == 2
-    assert "'candidates' cannot be pruned; known: science," in called.err
-
-
 def test_where_a_superseded_version_lies(survey):
     key = ledger_key(survey.open())
     where = ("where", "difference", "--archive", survey.archive)
