@@ -82,3 +82,13 @@ def test_writers_wait_for_each_other(database, sqlite_url):
         thread.join()
     with database.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(objects)) == 60
+
+
+@pytest.mark.parametrize(
+    "told", ["database or disk is full", "could not extend file: No space left on device", "disk I/O error"]
+)
+def test_a_disk_that_takes_no_more_may_pass(database, told):
+    with pytest.raises(opening.Unreachable, match="free some space and run again") as error:  # noqa: SIM117
+        with database.write():
+            raise sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError(told))
+    one_line(error)

@@ -30,6 +30,11 @@ AWAY = (  # what a driver says of a server that may come back
     "unreachable",
     "no route to host",
 )
+DISK = {  # what a driver says when it cannot write
+    "disk is full": "the disk is full",
+    "no space left": "the disk is full",
+    "disk i/o error": "its disk gives an error, as full ones do",
+}
 MIGRATION_LOCK = 0x7A736473  # "zsds"; any number that no other program on the server locks
 
 
@@ -207,8 +212,9 @@ def _fault(error: DBAPIError) -> tuple[bool, str | None, str]:
     text = str(error.orig).lower()
     if "locked" in text:
         return True, "is locked by another process", "wait for it, or stop it, and run again"
-    if "disk is full" in text:
-        return True, "the disk is full", "free some space and run again"
+    for sign, problem in DISK.items():
+        if sign in text:
+            return True, problem, "free some space and run again"
     for sign in AWAY:
         if sign in text:
             return True, "does not answer", "start the database server, or check the URL"
