@@ -15,11 +15,11 @@ from publish_faults import Tally as Topic
 from publish_faults import finish as compare_topic
 from survey import NIGHT, SERIAL
 
-from zsds.core.programs import topic_name
+from zsds.core.stream import Stream
 from zsds.io.kafka import load_options
 
 LOCAL = ("--cluster", "local", "--workers", 2)
-TOPIC = topic_name("ztf", NIGHT, 1)
+TOPIC = Stream("ztf", NIGHT, 1).topic
 PUBLISH = {"batch": 10, "settle_s": 0.3, "poll_s": 0.3, "partitions": 4}
 
 

@@ -13,8 +13,10 @@ from zsds.db import create_database, ledger
 from zsds.db.objects import add_objects, add_packets
 from zsds.db.schema import coverage, detections, units
 from zsds.io.files import write_bytes
-from zsds.io.packets import encode_packet
+from zsds.io.packets import encode_packet, read_packet
 from zsds.io.store import Store
+from zsds.products import PACKET_OF
+from zsds.resources import resource
 from zsds.runner.archive import Archive, open_archive
 
 NIGHT = "20190110"
@@ -35,7 +37,12 @@ def new_archive(folder: Path, database: str | None = None) -> Archive:
 
 
 def add_quadrant(
-    archive: Archive, candids: Iterable[int], program: int = 1, night: str = NIGHT, done: bool = True
+    archive: Archive,
+    candids: Iterable[int],
+    program: int = 1,
+    night: str = NIGHT,
+    done: bool = True,
+    schemas: Iterable[str] = ("ztf",),
 ) -> list[int]:
     """Packets of a quadrant; ``done`` says whether its unit has made them all."""
     candids = list(candids)
@@ -44,11 +51,13 @@ def add_quadrant(
         connection.execute(coverage.insert(), _coverage(candids[0], unit, program))
         ledger.add_units(connection, "packets", night, [unit])
         connection.execute(detections.insert(), [_detection(c, candids[0], program) for c in candids])
-        paths = {c: archive.store.path("packet", c).relative_to(archive.store.root) for c in candids}
         common = {"object_id": NAME, "night": night, "program_id": program}
-        add_packets(connection, [{"candid": c, "path": str(paths[c]), **common} for c in candids])
-    for candid in candids:
-        write_bytes(archive.store.root / paths[candid], encode_packet(packet(candid, program)))
+        files = {(c, s): archive.store.path(PACKET_OF[s], c) for c in candids for s in schemas}
+        paths = {key: str(file.relative_to(archive.store.root)) for key, file in files.items()}
+        rows = [{"candid": c, "schema": s, "path": path, **common} for (c, s), path in paths.items()]
+        add_packets(connection, rows)
+    for (candid, schema), file in files.items():
+        write_bytes(file, encode_packet(MAKERS[schema](candid, program)))
     if done:
         finish_quadrant(archive, candids[0])
     return candids
@@ -70,6 +79,29 @@ def packet(candid: int, program: int = 1, history: Iterable[int] = ()) -> AlertP
     epoch = record["prv_candidates"][0]
     record["prv_candidates"] = [{**epoch, "programid": one} for one in history] or None
     return AlertPacket(record, "4.02")
+
+
+def own_packet(candid: int, program: int = 1, history: Iterable[int] = (), forced: Iterable[int] = ()):
+    """A packet of our schema with detections and forced fluxes of the given programs in its past."""
+    sample = _sample()
+    record = {**sample.record, "candid": candid, "objectId": f"ZTF19aaaaaa{chr(97 + candid % 10)}"}
+    record["exposure"] = {**record["exposure"], "program_id": program}
+    epoch = {
+        "candid": FIRST, "pid": 1, "start_mjd": 58492.0, "mid_mjd": None, "band_id": 1, "ra": 10.0,
+        "dec": -20.0, "flux": 9e3, "flux_err": 9e2,
+    }  # fmt: skip
+    record["previous_detections"] = [{**epoch, "program_id": one} for one in history]
+    flux = {**record["forced"][0], "program_id": program}
+    record["forced"] = [flux, *({**flux, "program_id": one} for one in forced)]
+    return AlertPacket({**record, "cutout": None}, sample.schema_version)
+
+
+MAKERS = {"ztf": packet, "zsds": own_packet}
+
+
+@cache
+def _sample() -> AlertPacket:
+    return read_packet(resource("schemas", "alert", "zsds_1_0", "sample.avro"))
 
 
 @cache

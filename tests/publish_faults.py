@@ -21,7 +21,7 @@ import outbox
 from kafka_broker import Broker, running_broker
 
 from zsds.core.errors import ZsdsError
-from zsds.core.programs import topic_name
+from zsds.core.stream import SCHEMAS, ZTF_SCHEMA, Stream
 from zsds.db import publications
 from zsds.io.kafka import KafkaOptions, PublishSettings
 from zsds.io.kafka_reader import read_topic
@@ -49,18 +49,18 @@ class Tally:
     trouble: list[str] = field(default_factory=list)
 
 
-def send(folder: Path, program: int, options: KafkaOptions) -> None:
+def send(folder: Path, stream: Stream, options: KafkaOptions) -> None:
     """Publish in a process of its own; exit status 3 for a mistake told in one line."""
     logging.disable(logging.WARNING)
     try:
-        publish_night(open_archive(folder), outbox.NIGHT, program, options, Orders())
+        publish_night(open_archive(folder), stream, options, Orders())
     except ZsdsError as error:
         logging.getLogger().critical("%s", error)
         raise SystemExit(3) from error
 
 
 def endure(
-    archive: Archive, program: int, options: KafkaOptions, fault: str, broker: Broker | None, dice
+    archive: Archive, stream: Stream, options: KafkaOptions, fault: str, broker: Broker | None, dice
 ) -> Tally:
     """Publish one topic through faults at random moments, then undisturbed; compare it with the archive."""
     tally = Tally(runs=1)
@@ -68,7 +68,7 @@ def endure(
     flapping = threading.Thread(target=_flap, args=(broker, over, dice, tally))
     if "broker" in fault:
         flapping.start()
-    arguments = (archive.store.root, program, options)
+    arguments = (archive.store.root, stream, options)
     if fault == "paused":
         _pause(archive, arguments, dice, tally)
     if "kill" in fault or fault == "two at once":
@@ -84,7 +84,7 @@ def endure(
                 tally.faults += 1
             for sender in senders:
                 _end(sender)
-            tally.in_flight += _n_in_flight(archive, program) > 0
+            tally.in_flight += _n_in_flight(archive, stream) > 0
     if "broker" in fault:
         sender = PROCESSES.Process(target=send, args=arguments)
         sender.start()
@@ -93,20 +93,16 @@ def endure(
         over.set()
         flapping.join()
     with PROCESSES.Pool(1) as pool:
-        return pool.apply(finish, (archive.store.root, program, options, tally))
+        return pool.apply(finish, (archive.store.root, stream, options, tally))
 
 
-def finish(folder: Path, program: int, options: KafkaOptions, tally: Tally) -> Tally:
+def finish(folder: Path, stream: Stream, options: KafkaOptions, tally: Tally) -> Tally:
     """Publish undisturbed; add to a tally what the topic lacks, and what it has twice or should not have."""
     archive = open_archive(folder)
-    publish_night(archive, outbox.NIGHT, program, options, Orders())
-    topic = topic_name(archive.camera.prefix, outbox.NIGHT, program)
-    found = Counter(decode_message(m.key(), m.value()).candid for m in read_topic(options, topic))
+    publish_night(archive, stream, options, Orders())
+    found = Counter(decode_message(m.key(), m.value()).candid for m in read_topic(options, stream.topic))
     with archive.database.read() as connection:
-        made = {
-            row["candid"]: row["published"]
-            for row in publications.made_packets(connection, outbox.NIGHT, program)
-        }
+        made = {row["candid"]: row["published"] for row in publications.made_packets(connection, stream)}
     tally.missing += len(set(made) - set(found)) + sum(not published for published in made.values())
     tally.twice += sum(count > 1 for count in found.values())
     tally.foreign += len(set(found) - set(made))
@@ -146,17 +142,23 @@ def _flap(broker: Broker, over: threading.Event, dice: random.Random, tally: Tal
         broker.tell("up")
 
 
-def _n_in_flight(archive: Archive, program: int) -> int:
-    topic = topic_name(archive.camera.prefix, outbox.NIGHT, program)
+def _n_in_flight(archive: Archive, stream: Stream) -> int:
     with archive.database.read() as connection:
         found = connection.execute(
-            publications.publications.select().where(publications.publications.c.topic == topic)
+            publications.publications.select().where(publications.publications.c.topic == stream.topic)
         )
         return sum(len(row.in_flight) for row in found)
 
 
 def endure_many(
-    folder: Path, runs: int, faults, transactions: bool, seed: int = 1, address: str = "", database=None
+    folder: Path,
+    runs: int,
+    faults,
+    transactions: bool,
+    seed: int = 1,
+    address: str = "",
+    database=None,
+    schema: str = ZTF_SCHEMA,
 ):
     """Tallies of each fault; without an address with a broker of our own, a fresh one every few topics."""
     dice = random.Random(seed)
@@ -168,14 +170,15 @@ def endure_many(
         for _ in range(runs):
             program += 1
             first = outbox.FIRST + 1000 * program
-            outbox.add_quadrant(archive, range(first, first + N_PACKETS), program)
+            outbox.add_quadrant(archive, range(first, first + N_PACKETS), program, schemas=SCHEMAS)
+            stream = Stream(archive.camera.prefix, outbox.NIGHT, program, schema)
             with ExitStack() as stack:
                 broker = None if address else stack.enter_context(running_broker())
                 client = {"bootstrap.servers": address or broker.address}
                 if broker:
-                    broker.tell("topic", topic_name(archive.camera.prefix, outbox.NIGHT, program), PARTITIONS)
+                    broker.tell("topic", stream.topic, PARTITIONS)
                     broker.tell("rtt", 20 if "broker" in fault else 5)
-                one = endure(archive, program, KafkaOptions(client, publish), fault, broker, dice)
+                one = endure(archive, stream, KafkaOptions(client, publish), fault, broker, dice)
             for name, value in vars(one).items():
                 setattr(tallies[fault], name, getattr(tallies[fault], name) + value)
     return tallies
@@ -190,6 +193,7 @@ def main() -> None:
     parser.add_argument("--database", help="SQLAlchemy URL of an empty database; SQLite by default")
     parser.add_argument("--no-transactions", action="store_true")
     parser.add_argument("--fault", action="append")
+    parser.add_argument("--schema", choices=SCHEMAS, default=ZTF_SCHEMA)
     given = parser.parse_args()
     faults = given.fault or (REAL_FAULTS if given.broker else FAULTS)
     with tempfile.TemporaryDirectory() as folder:
@@ -201,6 +205,7 @@ def main() -> None:
             given.seed,
             given.broker,
             given.database,
+            given.schema,
         )
     print("fault            topics  faults  in flight  missing  twice  foreign  trouble")  # noqa: T201
     for fault, t in tallies.items():

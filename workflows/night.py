@@ -229,7 +229,8 @@ def _name_exposure(archive: Archive, done: Sequence[ledger.Unit], claims: Claims
         tasks = [Task("packets", unit.key, {"difference_attempt": unit.attempt}) for unit in done]
         taken = [claims.take(connection, task, claims.settings.difference) for task in tasks]
     tasks = [task for task in taken if task is not None]
-    failed = run_naming(archive, [QuadrantId.parse(task.key) for task in tasks]) if tasks else []
+    quadrants = [QuadrantId.parse(task.key) for task in tasks]
+    failed = run_naming(archive, quadrants, claims.settings.difference.own_packets) if tasks else []
     for finished in failed:
         claims.finish(finished)
     unnamed = {finished.task.key for finished in failed}

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
 from zsds.core.ids import CANDIDS_PER_PID, MJD_NIGHT_ZERO, MJD_UNIX_EPOCH, QuadrantId
+from zsds.core.stream import OWN_SCHEMA, ZTF_SCHEMA
 
 _SCIENCE = "sci/{year}/{monthday}/{fraction}/{id}_"
 _CALIBRATION = "cal/{year}/{monthday}/{kind}/{band}/ccd{ccd:02d}/q{quadrant}/v{version:03d}/"
@@ -65,8 +66,11 @@ PACKET = {
     "packet": "alerts/{night}/{fraction}/{channel:02d}/{candid}.avro",
     "own_packet": "alerts_zsds/{night}/{fraction}/{channel:02d}/{candid}.avro",
 }
+PACKET_OF = {ZTF_SCHEMA: "packet", OWN_SCHEMA: "own_packet"}
+TAR_OF = {ZTF_SCHEMA: "packet_tar", OWN_SCHEMA: "own_packet_tar"}
 NIGHT = {
     "packet_tar": "alerts/{prefix}_public_{night}.tar.gz",
+    "own_packet_tar": "alerts_zsds/{prefix}_zsds_public_{night}.tar.gz",
     "report": "reports/{prefix}_{night}_report.html",
     "night_log": "logs/{night}",
 }

@@ -23,6 +23,7 @@ from benchmarks.timing.quadrant import Prepared
 from zsds.associate.history import Epoch
 from zsds.core.ids import JD_MINUS_MJD, QuadrantId, file_time, processing_id
 from zsds.core.programs import PUBLIC_PROGRAM
+from zsds.core.stream import Stream
 from zsds.db import Database, create_database, ledger, publications
 from zsds.db.forced import forced_of, save_forced
 from zsds.db.history import Coverage, histories_of
@@ -209,9 +210,8 @@ class Exposures:
         """What `zsds.runner.publish` asks and keeps for the packets of an exposure, without a broker."""
         database = self.archive.database
         with database.write() as connection:
-            held = publications.take(
-                connection, f"ztf_{night}", night, PUBLIC_PROGRAM, "benchmark", lambda _: True
-            )
+            stream = Stream(self.archive.camera.prefix, night, PUBLIC_PROGRAM)
+            held = publications.take(connection, stream, "benchmark", lambda _: True)
         with costs.of("publishing"):
             with database.read() as connection:
                 ready = publications.ready_packets(connection, held, 20_000)

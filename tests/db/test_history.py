@@ -163,6 +163,7 @@ def test_detections_with_packets_stay(database):
         save_detections(connection, 1, make(1, JD, [DEC, DEC + 1]))
         row = {
             "candid": 1001,
+            "schema": "ztf",
             "object_id": "a",
             "night": "20250120",
             "program_id": 1,
@@ -173,7 +174,7 @@ def test_detections_with_packets_stay(database):
         add_packets(connection, [row])
         save_detections(connection, 1, make(1, JD, []))
         assert list(connection.scalars(sa.select(detections.c.candid))) == [1001]
-        assert [row["candid"] for row in packets_of(connection, "20250120", 1, published=True)] == [1001]
+        assert [row["candid"] for row in packets_of(connection, "20250120", published=True)] == [1001]
         assert packets_of(connection, "20250120", published=False) == []
         assert connection.scalar(sa.select(packets.c.published))
 

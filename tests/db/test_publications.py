@@ -7,11 +7,12 @@ from alembic.config import Config
 from outbox import FIRST, NIGHT, add_quadrant, finish_quadrant, new_archive
 
 from zsds.core.errors import BadInput
+from zsds.core.stream import Stream
 from zsds.db import create_database, ledger, publications
 from zsds.db.ledger import LeaseLostError
 from zsds.db.objects import add_packets, packets_of, withdraw_packets
 
-TOPIC = "ztf_20190110_programid1"
+STREAM = Stream("ztf", NIGHT, 1)
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def archive(tmp_path, url):
 
 def take(archive, owner="a", dead=False, lease_s=60.0):
     with archive.database.write() as connection:
-        return publications.take(connection, TOPIC, NIGHT, 1, owner, lambda _: dead, lease_s)
+        return publications.take(connection, STREAM, owner, lambda _: dead, lease_s)
 
 
 def published(archive):
@@ -75,11 +76,11 @@ def test_only_finished_packets_of_the_program_are_sent(archive):
         assert list(publications.take_packets(connection, held, range(FIRST, FIRST + 400))) == candids
         assert publications.ready_packets(connection, held, 100) == []
         assert publications.count_packets(connection, NIGHT) == {(1, True): 3, (1, False): 2, (2, False): 2}
-        made = [row["candid"] for row in publications.made_packets(connection, NIGHT, 1)]
+        made = [row["candid"] for row in publications.made_packets(connection, STREAM)]
     assert made == candids
     finish_quadrant(archive, FIRST, "running")
     with archive.database.read() as connection:
-        assert [row["candid"] for row in publications.made_packets(connection, NIGHT, 1)] == candids
+        assert [row["candid"] for row in publications.made_packets(connection, STREAM)] == candids
 
 
 def test_what_was_in_flight_is_settled_by_the_topic(archive):
@@ -113,7 +114,7 @@ def test_nothing_under_way_is_withdrawn_or_unmarked(archive):
         for row in rows:
             row.pop("published")
         add_packets(connection, rows)
-        gone = withdraw_packets(connection, [FIRST], [])
+        gone = withdraw_packets(connection, [FIRST], {})
     assert gone == candids[2:]
     assert published(archive) == candids[:2]
 

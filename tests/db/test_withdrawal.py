@@ -33,6 +33,7 @@ def test_only_unpublished_packets_that_are_gone_are_withdrawn(database):
         rows = [
             {
                 "candid": int(row["candid"]),
+                "schema": "ztf",
                 "object_id": str(row["object_id"]),
                 "night": "20190110",
                 "program_id": 1,
@@ -45,7 +46,7 @@ def test_only_unpublished_packets_that_are_gone_are_withdrawn(database):
         connection.execute(
             packet_table.update().where(packet_table.c.candid == second).values(published=True)
         )
-        gone = withdraw_packets(connection, [PID], {first})
+        gone = withdraw_packets(connection, [PID], {"ztf": {first}})
     assert gone == [third, fourth]
     with database.read() as connection:
         assert [row["candid"] for row in packets_of(connection, "20190110")] == [first, second]
@@ -55,7 +56,12 @@ def test_other_quadrants_keep_theirs(database):
     with database.write() as connection:
         named = name_exposure(connection, detections(1), [""], np.ones(1, bool), NamingSettings())
         candid = int(named["candid"][0])
-        row = {"candid": candid, "object_id": str(named["object_id"][0]), "night": "20190110"}
+        row = {
+            "candid": candid,
+            "schema": "ztf",
+            "object_id": str(named["object_id"][0]),
+            "night": "20190110",
+        }
         add_packets(connection, [{**row, "program_id": 1, "path": "a.avro"}])
-        assert withdraw_packets(connection, [PID + 1], set()) == []
-        assert withdraw_packets(connection, [], set()) == []
+        assert withdraw_packets(connection, [PID + 1], {}) == []
+        assert withdraw_packets(connection, [], {}) == []

@@ -12,6 +12,7 @@ from kafka_broker import running_broker
 from outbox import FIRST, NIGHT, add_quadrant, finish_quadrant
 
 from zsds.core.errors import BadInput
+from zsds.core.stream import Stream
 from zsds.db import publications
 from zsds.io.kafka import KafkaOptions, PublishSettings, Unreachable
 from zsds.io.kafka_reader import Wanted, read_alerts, read_topic
@@ -60,14 +61,14 @@ def test_a_second_run_sends_what_is_new(broker, archive, night, transactions):
     topic = f"ztf_{night}_programid{program}"
     given = options(broker, transactions=transactions, batch=4)
     first = add_quadrant(archive, range(FIRST, FIRST + 10), program, night)
-    assert publish_night(archive, night, program, given, Orders()).sent == 10
-    assert publish_night(archive, night, program, given, Orders()).sent == 0
+    assert publish_night(archive, Stream("ztf", night, program), given, Orders()).sent == 10
+    assert publish_night(archive, Stream("ztf", night, program), given, Orders()).sent == 0
     second = add_quadrant(archive, range(FIRST + 100, FIRST + 103), program, night)
     add_quadrant(archive, range(FIRST + 200, FIRST + 203), program, night, done=False)
-    sent = publish_night(archive, night, program, given, Orders())
+    sent = publish_night(archive, Stream("ztf", night, program), given, Orders())
     assert (sent.sent, sent.found, sent.waiting) == (3, 0, 3)
     assert candids(broker, topic) == [*first, *second]
-    again = publish_night(archive, night, program, given, Orders(reread=True))
+    again = publish_night(archive, Stream("ztf", night, program), given, Orders(reread=True))
     assert (again.sent, again.found) == (0, 13)
     assert records([again])[0]["topic"] == topic
 
@@ -75,14 +76,16 @@ def test_a_second_run_sends_what_is_new(broker, archive, night, transactions):
 def test_what_a_dead_publisher_left_is_read_back(broker, archive, night):
     """It died after its messages were there, before it could say so; of those in flight half are there."""
     sent = add_quadrant(archive, range(FIRST, FIRST + 6), night=night)
-    publish_night(archive, night, 1, options(broker), Orders())
+    publish_night(archive, Stream("ztf", night, 1), options(broker), Orders())
     more = add_quadrant(archive, range(FIRST + 100, FIRST + 104), night=night)
     with archive.database.write() as connection:
         topic = f"ztf_{night}_programid1"
-        held = publications.take(connection, topic, night, 1, "elsewhere:1", lambda _: False, lease_s=0)
+        held = publications.take(
+            connection, Stream("ztf", night, 1), "elsewhere:1", lambda _: False, lease_s=0
+        )
         publications.settle(connection, held, sent, [], held.cluster, {})  # as if never told
         publications.take_packets(connection, held, [*sent[:3], *more[:2]], lease_s=0)
-    result = publish_night(archive, night, 1, options(broker), Orders())
+    result = publish_night(archive, Stream("ztf", night, 1), options(broker), Orders())
     assert (result.found, result.sent) == (6, 4)
     assert candids(broker, topic) == [*sent, *more]
 
@@ -94,20 +97,20 @@ def test_each_program_has_its_topic_and_nothing_of_another(broker, archive, nigh
     store.path("packet", public[1]).write_bytes(encode_packet(outbox.packet(public[1], 2)))
     store.path("packet", public[2]).write_bytes(encode_packet(outbox.packet(public[2], 1, [1, 2])))
     store.path("packet", public[3]).unlink()
-    sent = publish_night(archive, night, 1, options(broker), Orders())
+    sent = publish_night(archive, Stream("ztf", night, 1), options(broker), Orders())
     assert sent.sent == 1
     assert set(sent.refused) == set(public[1:])
     assert all("zsds night" in reason for reason in sent.refused.values())
     assert candids(broker, f"ztf_{night}_programid1") == public[:1]
-    assert publish_night(archive, night, 2, options(broker), Orders()).sent == 3
+    assert publish_night(archive, Stream("ztf", night, 2), options(broker), Orders()).sent == 3
     assert candids(broker, f"ztf_{night}_programid2") == private
     for candid in public[1:]:
         store.path("packet", candid).write_bytes(encode_packet(outbox.packet(candid)))
-    assert publish_night(archive, night, 1, options(broker), Orders()).sent == 3
-    files, n_other = packets_made(archive, night, 1)
+    assert publish_night(archive, Stream("ztf", night, 1), options(broker), Orders()).sent == 3
+    files, n_other = packets_made(archive, Stream("ztf", night, 1))
     tar = tar_night(files, store.path("packet_tar", night))
     assert (tar.n_packets, tar.n_withheld, n_other) == (4, 0, 3)
-    topic, tarred = verify_night(archive, night, 1, options(broker))
+    topic, tarred = verify_night(archive, Stream("ztf", night, 1), options(broker))
     for row in (topic, tarred):
         assert row | {"where": ""} == {
             "where": "", "alerts": 4, "missing": 0, "twice": 0, "foreign": 0, "changed": 0, "unsent": 0
@@ -117,18 +120,16 @@ def test_each_program_has_its_topic_and_nothing_of_another(broker, archive, nigh
 def test_the_comparison_finds_what_is_wrong(broker, archive, night):
     given = options(broker)
     sent = add_quadrant(archive, range(FIRST, FIRST + 4), 1, night)
-    publish_night(archive, night, 1, given, Orders())
+    publish_night(archive, Stream("ztf", night, 1), given, Orders())
     lost = add_quadrant(archive, range(FIRST + 100, FIRST + 102), 1, night)
     add_quadrant(archive, range(FIRST + 200, FIRST + 203), 1, night)
     with archive.database.write() as connection:
-        held = publications.take(
-            connection, f"ztf_{night}_programid1", night, 1, "a:1", lambda _: True, lease_s=0
-        )
+        held = publications.take(connection, Stream("ztf", night, 1), "a:1", lambda _: True, lease_s=0)
         publications.settle(connection, held, (), lost, held.cluster, held.offsets)  # says so, but sent none
         publications.settle(connection, held, sent[:1], (), held.cluster, held.offsets)  # sends one again
     archive.store.path("packet", sent[1]).write_bytes(encode_packet(outbox.packet(sent[1], 1, [1])))
-    publish_night(archive, night, 1, given, Orders())
-    (row,) = verify_night(archive, night, 1, given)
+    publish_night(archive, Stream("ztf", night, 1), given, Orders())
+    (row,) = verify_night(archive, Stream("ztf", night, 1), given)
     assert (row["alerts"], row["missing"], row["twice"], row["changed"]) == (8, 2, 1, 1)
 
 
@@ -139,7 +140,7 @@ def test_readers_get_every_form(broker, archive, night):
         made[f"ztf_{night}_programid{program}"] = add_quadrant(
             archive, range(first, first + 3), program, night
         )
-        publish_night(archive, night, program, options(broker, message=form), Orders())
+        publish_night(archive, Stream("ztf", night, program), options(broker, message=form), Orders())
     wanted = Wanted(f"^ztf_{night}_programid[123]$", group=f"g{night}", count=9)
     found = {}
     for alert in read_alerts(options(broker), wanted, registry_of(archive)):
@@ -154,13 +155,15 @@ def test_following_a_night_until_told(broker, archive, night):
     results = []
     orders = Orders(follow=True, stop=stop)
     given = options(broker, poll_s=0.05)
-    thread = threading.Thread(target=lambda: results.append(publish_night(archive, night, 1, given, orders)))
+    thread = threading.Thread(
+        target=lambda: results.append(publish_night(archive, Stream("ztf", night, 1), given, orders))
+    )
     thread.start()
     topic = f"ztf_{night}_programid1"
     while len(candids(broker, topic)) < 3:
         time.sleep(0.05)
     with pytest.raises(BadInput, match="another publisher"), archive.database.write() as connection:
-        publications.take(connection, topic, night, 1, "another:1", lambda _: False)
+        publications.take(connection, Stream("ztf", night, 1), "another:1", lambda _: False)
     finish_quadrant(archive, FIRST + 100)
     while len(candids(broker, topic)) < 7:
         time.sleep(0.05)
@@ -168,7 +171,7 @@ def test_following_a_night_until_told(broker, archive, night):
     thread.join()
     assert results[0].sent == 7
     ended = Orders(follow=True, until=time.time() - 1)
-    assert publish_night(archive, night, 1, given, ended).sent == 0
+    assert publish_night(archive, Stream("ztf", night, 1), given, ended).sent == 0
 
 
 def test_packets_that_the_broker_finds_too_large_hold_up_no_other(broker, archive, night):
@@ -177,7 +180,7 @@ def test_packets_that_the_broker_finds_too_large_hold_up_no_other(broker, archiv
     archive.store.path("packet", made[2]).write_bytes(large)
     given = options(broker, batch=2)
     client = {**given.client, "message.max.bytes": str(len(large) - 100)}
-    sent = publish_night(archive, night, 1, KafkaOptions(client, given.publish), Orders())
+    sent = publish_night(archive, Stream("ztf", night, 1), KafkaOptions(client, given.publish), Orders())
     assert sent.sent + sent.found == 4
     assert list(sent.refused) == [made[2]]
     assert "message.max.bytes" in sent.refused[made[2]]
@@ -191,15 +194,17 @@ def test_a_topic_that_is_not_the_one_it_was(archive):
             broker.tell("topic", TOPIC, 4)
             if orders.reread:
                 with pytest.raises(BadInput, match="another Kafka cluster") as error:
-                    publish_night(archive, NIGHT, 1, options(broker), Orders())
+                    publish_night(archive, Stream("ztf", NIGHT, 1), options(broker), Orders())
                 assert "--reread" in str(error.value)
-            assert publish_night(archive, NIGHT, 1, options(broker), orders).sent == sent
+            assert publish_night(archive, Stream("ztf", NIGHT, 1), options(broker), orders).sent == sent
             if orders.reread:
                 with archive.database.write() as connection:
-                    held = publications.take(connection, TOPIC, NIGHT, 1, "a:1", lambda _: True, lease_s=0)
+                    held = publications.take(
+                        connection, Stream("ztf", NIGHT, 1), "a:1", lambda _: True, lease_s=0
+                    )
                     publications.settle(connection, held, (), (), held.cluster, {0: 1000})
                 with pytest.raises(BadInput, match="no longer holds message 1000"):
-                    publish_night(archive, NIGHT, 1, options(broker), Orders())
+                    publish_night(archive, Stream("ztf", NIGHT, 1), options(broker), Orders())
 
 
 def test_no_broker_is_told_once_the_patience_ends(archive, caplog):
@@ -208,7 +213,7 @@ def test_no_broker_is_told_once_the_patience_ends(archive, caplog):
         {"bootstrap.servers": "127.0.0.1:9"}, PublishSettings(patience_s=0, transactions=False)
     )
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9: no answer from Kafka"), _hurry():
-        publish_night(archive, NIGHT, 1, nowhere, Orders())
+        publish_night(archive, Stream("ztf", NIGHT, 1), nowhere, Orders())
     with archive.database.read() as connection:
         assert publications.count_packets(connection, NIGHT) == {(1, False): 3}
 

@@ -8,23 +8,23 @@ import typer
 
 from zsds.cli.app import Archive, AsJson, MaybeArchive, Night, app, require_archive, show
 from zsds.core.ids import parse_night
+from zsds.core.stream import OWN_SCHEMA, ZTF_SCHEMA, Stream
 
 group = typer.Typer(help="Look at alert packets, ours or ZTF's own.", no_args_is_help=True)
 app.add_typer(group, name="alerts")
-ZTF_SCHEMA = "ztf/4_02"
-PRODUCTS = {ZTF_SCHEMA: "packet", "zsds/1_0": "own_packet"}
+WORDS = {ZTF_SCHEMA: ZTF_SCHEMA, "ztf/4_02": ZTF_SCHEMA, OWN_SCHEMA: OWN_SCHEMA, "zsds/1_0": OWN_SCHEMA}
 
 
-def _known_schema(name: str) -> str:
-    if name not in PRODUCTS:
-        raise typer.BadParameter(f"known are {', '.join(PRODUCTS)}")
-    return name
+def _known_schema(word: str) -> str:
+    if word not in WORDS:
+        raise typer.BadParameter(f"known are {', '.join(WORDS)}")
+    return WORDS[word]
 
 
 Schema = Annotated[
     str,
     typer.Option(
-        parser=_known_schema, metavar="SCHEMA", help="Packets of the archive: ztf/4_02 or zsds/1_0."
+        parser=_known_schema, metavar="SCHEMA", help="Packets of ZTF's schema (ztf) or of our own (zsds)."
     ),
 ]
 MOST_DIGITS = 19  # of a candid
@@ -114,7 +114,10 @@ def show_(
 def tar(
     archive: Archive,
     night: Night,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: alerts/ in the archive.")] = None,
+    schema: Schema = ZTF_SCHEMA,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default: alerts/ in the archive, alerts_zsds/ for our own.")
+    ] = None,
 ) -> None:
     """The public packets of a night as one tar, as ZTF's public archive has them; proprietary ones stay out.
 
@@ -124,13 +127,15 @@ def tar(
     """
     from zsds.core.programs import PUBLIC_PROGRAM  # noqa: PLC0415
     from zsds.io.packets import tar_night  # noqa: PLC0415
+    from zsds.products import TAR_OF  # noqa: PLC0415
     from zsds.runner.publish import packets_made  # noqa: PLC0415
     from zsds.runner.status import require_night  # noqa: PLC0415
 
     opened = _opened(archive)
     require_night(opened, night)
-    paths, n_other = packets_made(opened, night, PUBLIC_PROGRAM)
-    target = opened.store.path("packet_tar", night, opened.camera.prefix)
+    stream = Stream(opened.camera.prefix, night, PUBLIC_PROGRAM, schema)
+    paths, n_other = packets_made(opened, stream)
+    target = opened.store.path(TAR_OF[schema], night, stream.prefix)
     made = tar_night(paths, out / target.name if out else target)
     left_out = made.n_withheld + n_other
     typer.echo(
@@ -141,11 +146,14 @@ def tar(
 def _packet(archive: Path | None, candid: str, schema: str) -> Path:
     """The packet of a candid of the archive."""
     from zsds.core.errors import BadInput  # noqa: PLC0415
+    from zsds.products import PACKET_OF  # noqa: PLC0415
 
     store = _opened(archive).store
-    path = store.path(PRODUCTS[schema], int(candid)) if len(candid) <= MOST_DIGITS else store.root
+    path = store.path(PACKET_OF[schema], int(candid)) if len(candid) <= MOST_DIGITS else store.root
     if not path.is_file():
-        raise BadInput(candid, f"no {schema} packet of this candid in the archive", "see: zsds alerts list")
+        raise BadInput(
+            candid, f"no packet of schema {schema} and this candid in the archive", "see: zsds alerts list"
+        )
     return path
 
 
@@ -157,11 +165,11 @@ def _opened(archive: Path | None) -> Any:
 
 def _paths(archive: Path | None, night: str | None, schema: str = ZTF_SCHEMA) -> list[Path]:
     """Packet files of the archive, in order of candid."""
-    from zsds.products import PACKET  # noqa: PLC0415
+    from zsds.products import PACKET, PACKET_OF  # noqa: PLC0415
     from zsds.runner.status import require_night  # noqa: PLC0415
 
     opened = _opened(archive)
     if night:
         require_night(opened, night)
-    folder = opened.store.root / PACKET[PRODUCTS[schema]].partition("/")[0] / (night or "")
+    folder = opened.store.root / PACKET[PACKET_OF[schema]].partition("/")[0] / (night or "")
     return sorted(folder.rglob("*.avro"), key=lambda path: (len(path.name), path.name))

@@ -12,10 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from zsds.cli.alerts import group
+from zsds.cli.alerts import Schema, group
 from zsds.cli.app import Archive, AsJson, MaybeArchive, Night, progress_told, show
 from zsds.core.errors import BadInput, WrongCall
 from zsds.core.programs import PUBLIC_PROGRAM
+from zsds.core.stream import ZTF_SCHEMA, Stream, public_topics
 
 Broker = Annotated[
     str | None, typer.Option("--broker", help="HOST:PORT of a Kafka broker; passwords never go here.")
@@ -28,7 +29,6 @@ Programs = Annotated[
     list[int] | None,
     typer.Option("--program", help="Program to send; repeat for more. Default: 1, the public one."),
 ]
-ALERT_TOPICS = "^[a-z0-9]+_[0-9]{8}_programid1$"
 
 
 def _moment(text: str) -> float:
@@ -44,6 +44,7 @@ def publish(
     archive: Archive,
     night: Night,
     programs: Programs = None,
+    schema: Schema = ZTF_SCHEMA,
     broker: Broker = None,
     kafka: Options = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with packets as they appear.")] = False,
@@ -71,9 +72,9 @@ def publish(
     opened = open_archive(archive)
     if not follow:
         require_night(opened, night)
-    wanted = sorted(set(programs or [PUBLIC_PROGRAM]))
+    streams = _streams(opened, night, programs, schema)
     end = _moment(until) if until else None
-    total = sum(count_unpublished(opened, night, program) for program in wanted)
+    total = sum(count_unpublished(opened, stream) for stream in streams)
     with _stopped_by_signals() as stop, progress_told("publish") as tell:
         done = 0
 
@@ -84,7 +85,7 @@ def publish(
                 tell(done, total)
 
         orders = Orders(follow, end, reread, stop, advance)
-        results = _each(lambda program: publish_night(opened, night, program, options, orders), wanted)
+        results = _each(lambda stream: publish_night(opened, stream, options, orders), streams)
     show(records(results), as_json)
     refused = {candid: reason for one in results for candid, reason in one.refused.items()}
     for candid, reason in sorted(refused.items()):
@@ -93,14 +94,19 @@ def publish(
         sys.exit(1)
 
 
-def _each(send: Any, programs: list[int]) -> list[Any]:
+def _streams(opened: Any, night: str, programs: list[int] | None, schema: str) -> list[Stream]:
+    prefix = opened.camera.prefix
+    return [Stream(prefix, night, program, schema) for program in sorted(set(programs or [PUBLIC_PROGRAM]))]
+
+
+def _each(send: Any, streams: list[Stream]) -> list[Any]:
     """What came of each program; together, since the topics of a running night are followed at once."""
-    if len(programs) == 1:
-        return [send(programs[0])]
+    if len(streams) == 1:
+        return [send(streams[0])]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    with ThreadPoolExecutor(len(programs)) as threads:
-        return list(threads.map(send, programs))
+    with ThreadPoolExecutor(len(streams)) as threads:
+        return list(threads.map(send, streams))
 
 
 @contextmanager
@@ -127,8 +133,12 @@ def consume(
     broker: Broker = None,
     kafka: Options = None,
     topics: Annotated[
-        str, typer.Option(help="Name of a topic, or a pattern that begins with ^.")
-    ] = ALERT_TOPICS,
+        str | None,
+        typer.Option(
+            help="Name of a topic, or a pattern that begins with ^. Default: all public ones of the schema."
+        ),
+    ] = None,
+    schema: Schema = ZTF_SCHEMA,
     reader_group: Annotated[
         str | None,
         typer.Option("--group", help="Group that shares the work and remembers where it was. Default: none."),
@@ -164,7 +174,7 @@ def consume(
     known = Registry(registry) if registry else None
     damaged = 0
     with _stopped_by_signals() as stop:
-        wanted = Wanted(topics, reader_group, start == "end", count, idle, stop)
+        wanted = Wanted(topics or public_topics(schema), reader_group, start == "end", count, idle, stop)
         for alert in read_alerts(load_options(kafka, broker), wanted, known):
             if isinstance(alert.packet, BadInput):
                 damaged += 1
@@ -179,11 +189,10 @@ def consume(
 
 
 def _line(alert: Any, as_json: bool) -> str:
-    record = alert.packet.record
+    record, about = alert.packet.record, alert.packet.candidate
     if as_json:
         values = {name: value for name, value in record.items() if not name.startswith("cutout")}
         return json.dumps({"topic": alert.topic, **values}, default=str)
-    about = record["candidate"]
     sign = "+" if about["isdiffpos"] in ("t", "1") else "-"
     position = f"{about['ra']:.5f} {about['dec']:+.5f}"
     return (
@@ -197,6 +206,7 @@ def verify(
     archive: Archive,
     night: Night,
     programs: Programs = None,
+    schema: Schema = ZTF_SCHEMA,
     broker: Broker = None,
     kafka: Options = None,
     as_json: AsJson = False,
@@ -213,8 +223,8 @@ def verify(
     options = load_options(kafka, broker)
     rows = [
         row
-        for program in sorted(set(programs or [PUBLIC_PROGRAM]))
-        for row in verify_night(opened, night, program, options)
+        for stream in _streams(opened, night, programs, schema)
+        for row in verify_night(opened, stream, options)
     ]
     show(rows, as_json)
     if any(row["missing"] or row["twice"] or row["foreign"] for row in rows):

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 from zsds.core.ids import JD_MINUS_MJD
+from zsds.core.programs import program_of
 from zsds.core.units import NJY_ZERO_POINT, magnitude, magnitude_error
 
 OWN_SCHEMA = "zsds/"  # how versions of our own schema begin
@@ -75,15 +76,14 @@ class AlertPacket:
     @property
     def program_id(self) -> int:
         """1 for public data; anything else is proprietary."""
-        record = self.record.get("exposure") or self.record["candidate"]
-        return int(record["program_id"] if "program_id" in record else record["programid"])
+        return program_of(self.record)
 
     def value(self, name: str) -> Any:
         """A field of the candidate by ZTF's name, None where it is missing in any of ZTF's ways."""
-        return present(self._candidate.get(name))
+        return present(self.candidate.get(name))
 
     @cached_property
-    def _candidate(self) -> Mapping[str, Any]:
+    def candidate(self) -> Mapping[str, Any]:
         """The candidate in ZTF's words, whatever the schema."""
         is_own = self.schema_version.startswith(OWN_SCHEMA)
         return in_ztf_words(self.record) if is_own else self.record["candidate"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PUBLIC_PROGRAM = 1
-_HISTORIES = ("prv_candidates", "fp_hists")
+_HISTORIES = ("prv_candidates", "fp_hists", "previous_detections", "forced")  # of ZTF's schema and ours
 
 
 def programs_shown(program_id: int) -> frozenset[int]:
@@ -12,13 +12,23 @@ def programs_shown(program_id: int) -> frozenset[int]:
     return frozenset({PUBLIC_PROGRAM, program_id})
 
 
+def program_of(record: Mapping[str, Any]) -> int:
+    """Program of an alert record of ZTF's schema or ours: that of its exposure.
+
+    Raises
+    ------
+    KeyError, TypeError
+        If the record does not say.
+    """
+    return int(_program(record.get("exposure") or record["candidate"]))
+
+
 def programs_in(record: Mapping[str, Any]) -> frozenset[int]:
-    """Programs of everything in an alert record: the candidate and each epoch of its history."""
+    """Programs of everything in an alert record: its exposure and each epoch of its history."""
     rows = [row for name in _HISTORIES for row in record.get(name) or ()]
-    found = {row.get("programid") for row in (record["candidate"], *rows)}
+    found = {_program(row) for row in (record.get("exposure") or record["candidate"], *rows)}
     return frozenset(int(program) for program in found if program is not None)
 
 
-def topic_name(prefix: str, night: str, program_id: int) -> str:
-    """Kafka topic of a night ``YYYYMMDD`` and a program, as in ``ztf_20260115_programid1``."""
-    return f"{prefix}_{night}_programid{program_id}"
+def _program(row: Mapping[str, Any]) -> Any:
+    return row["program_id"] if "program_id" in row else row.get("programid")

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from zsds.core.stream import ZTF_SCHEMA
 from zsds.db.ledger import State
 from zsds.db.schema import coverage, detections, frames, packets, units
 
@@ -53,16 +54,17 @@ def first_unit(connection: Connection, night: str, states: Collection[State]) ->
 
 
 def packet_counts(connection: Connection, night: str) -> tuple[int, int]:
-    """Packets of a night, and how many of them were published."""
+    """Packets of a night, each alert once, and how many of them were published."""
     c = packets.c
     published = sa.func.coalesce(sa.func.sum(sa.cast(c.published, sa.Integer)), 0)
-    n, n_published = connection.execute(sa.select(sa.func.count(), published).where(c.night == night)).one()
+    here = c.night == night, c.schema == ZTF_SCHEMA
+    n, n_published = connection.execute(sa.select(sa.func.count(), published).where(*here)).one()
     return int(n), int(n_published)
 
 
 def sent_packets(connection: Connection, night: str) -> dict[str, int]:
-    """Number of published packets of a night's quadrants that have any, by quadrant."""
-    query = sa.select(coverage.c.unit, sa.func.count())
+    """Number of alerts published in any schema, of a night's quadrants that have any, by quadrant."""
+    query = sa.select(coverage.c.unit, sa.func.count(packets.c.candid.distinct()))
     query = query.join(detections, detections.c.pid == coverage.c.pid)
     query = query.join(packets, packets.c.candid == detections.c.candid)
     query = query.where(packets.c.night == night, packets.c.published).group_by(coverage.c.unit)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from sqlalchemy.engine import Connection
 
 from zsds.core.ids import object_name
+from zsds.core.stream import ZTF_SCHEMA
 from zsds.core.tables import new_table
 from zsds.db.rows import add, in_parts, put
 from zsds.db.schema import detections, object_counters, packets
@@ -82,15 +83,17 @@ def add_objects(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 
 
 def add_packets(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put packets into the outbox: ``candid object_id night program_id path``; unpublished.
+    """Put packets into the outbox: ``candid schema object_id night program_id path``; unpublished.
 
     Call it in the transaction that saves their detections. A packet made again keeps its state.
     """
     values = [{**row, "published": False} for row in rows]
-    put(connection, packets, values, ["candid"], kept=["published"])
+    put(connection, packets, values, ["candid", "schema"], kept=["published"])
 
 
-def withdraw_packets(connection: Connection, pids: Sequence[int], kept: Collection[int]) -> list[int]:
+def withdraw_packets(
+    connection: Connection, pids: Sequence[int], kept: Mapping[str, Collection[int]]
+) -> list[int]:
     """Take packets of quadrants done again out of the outbox, but for those to keep and those that went out.
 
     Parameters
@@ -99,38 +102,41 @@ def withdraw_packets(connection: Connection, pids: Sequence[int], kept: Collecti
         The transaction that saves the new detections, before it does.
     pids : sequence of int
         Processing ids of the quadrants.
-    kept : collection of int
-        Candids that are packets again.
+    kept : mapping
+        Of each schema: candids that are packets again.
 
     Returns
     -------
     list of int
-        Candids of the packets withdrawn.
+        Candids of the packets withdrawn, in order; once for each schema.
     """
-    gone = [candid for candid in candids_of(connection, pids) if candid not in kept]
+    there = packets_from(connection, pids)
     withdrawn: list[int] = []
-    for part in in_parts(gone):
-        here = sa.and_(packets.c.candid.in_(part), packets.c.published.is_(False))
-        withdrawn += connection.scalars(packets.delete().where(here).returning(packets.c.candid))
+    for schema in {row.schema for row in there}:
+        gone = [
+            row.candid for row in there if row.schema == schema and row.candid not in kept.get(schema, ())
+        ]
+        for part in in_parts(gone):
+            here = packets.c.candid.in_(part), packets.c.schema == schema, packets.c.published.is_(False)
+            withdrawn += connection.scalars(packets.delete().where(*here).returning(packets.c.candid))
     return sorted(withdrawn)
 
 
-def candids_of(connection: Connection, pids: Sequence[int]) -> list[int]:
-    """Candids of the packets of quadrants, in order."""
-    found: list[int] = []
+def packets_from(connection: Connection, pids: Sequence[int]) -> list[sa.Row[Any]]:
+    """``candid schema path`` of the packets of quadrants that are in the outbox."""
+    columns = packets.c.candid, packets.c.schema, packets.c.path
+    found: list[sa.Row[Any]] = []
     for part in in_parts(pids):
-        query = sa.select(packets.c.candid).join(detections).where(detections.c.pid.in_(part))
-        found += connection.scalars(query)
-    return sorted(found)
+        found += connection.execute(sa.select(*columns).join(detections).where(detections.c.pid.in_(part)))
+    return found
 
 
 def packets_of(
-    connection: Connection, night: str, program_id: int | None = None, published: bool | None = None
+    connection: Connection, night: str, published: bool | None = None, schema: str = ZTF_SCHEMA
 ) -> list[Any]:
-    """Rows of the outbox of a night, in order of candid."""
-    query = sa.select(packets).where(packets.c.night == night).order_by(packets.c.candid)
-    if program_id is not None:
-        query = query.where(packets.c.program_id == program_id)
+    """Rows of the outbox of a night and schema, in order of candid."""
+    here = packets.c.night == night, packets.c.schema == schema
+    query = sa.select(packets).where(*here).order_by(packets.c.candid)
     if published is not None:
         query = query.where(packets.c.published == published)
     return list(connection.execute(query).mappings())

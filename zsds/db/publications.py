@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from zsds.core.errors import BadInput
+from zsds.core.stream import ZTF_SCHEMA, Stream
 from zsds.db.ledger import LeaseLostError, State
 from zsds.db.rows import add, in_parts
 from zsds.db.schema import coverage, detections, packets, publications, units
@@ -26,8 +27,7 @@ class Publication:
 
     Parameters
     ----------
-    topic, night : str
-    program_id : int
+    stream : Stream
     attempt : int
         Counts those who held the topic.
     cluster : str or None
@@ -38,20 +38,21 @@ class Publication:
         Candids that the one before was sending when it ended.
     """
 
-    topic: str
-    night: str
-    program_id: int
+    stream: Stream
     attempt: int
     cluster: str | None
     offsets: Mapping[int, int]
     in_flight: Sequence[int]
 
+    @property
+    def topic(self) -> str:
+        """Name of the topic."""
+        return self.stream.topic
+
 
 def take(
     connection: Connection,
-    topic: str,
-    night: str,
-    program_id: int,
+    stream: Stream,
     owner: str,
     is_dead: Callable[[str], bool],
     lease_s: float = LEASE_S,
@@ -62,8 +63,7 @@ def take(
     ----------
     connection : sqlalchemy.engine.Connection
         A writing transaction.
-    topic, night : str
-    program_id : int
+    stream : Stream
     owner : str
         Who sends, for people to read.
     is_dead : callable
@@ -76,6 +76,7 @@ def take(
     BadInput
         If another process holds it.
     """
+    topic = stream.topic
     new = {"topic": topic, "attempt": 0, "offsets": {}, "in_flight": []}
     add(connection, publications, [new], ["topic"])
     here = publications.c.topic == topic
@@ -87,9 +88,7 @@ def take(
     values = {"owner": owner, "attempt": row["attempt"] + 1, "lease_until": time.time() + lease_s}
     connection.execute(publications.update().where(here).values(values))
     offsets = {int(partition): offset for partition, offset in row["offsets"].items()}
-    return Publication(
-        topic, night, program_id, values["attempt"], row["cluster"], offsets, list(row["in_flight"])
-    )
+    return Publication(stream, values["attempt"], row["cluster"], offsets, list(row["in_flight"]))
 
 
 def give_back(connection: Connection, publication: Publication) -> None:
@@ -112,7 +111,7 @@ def renew(connection: Connection, publication: Publication, lease_s: float = LEA
 def forget(connection: Connection, publication: Publication) -> None:
     """Believe the topic alone: nothing counts as published until it was read back from the beginning."""
     _record(connection, publication, {"cluster": None, "offsets": {}, "in_flight": []})
-    connection.execute(packets.update().where(_of(publication)).values(published=False))
+    connection.execute(packets.update().where(_of(publication.stream)).values(published=False))
 
 
 def ready_packets(connection: Connection, publication: Publication, limit: int) -> list[int]:
@@ -139,7 +138,8 @@ def take_packets(
     taken: dict[int, str] = {}
     for part in in_parts(candids):
         ready = _ready(publication).where(packets.c.candid.in_(part))
-        update = packets.update().where(packets.c.candid.in_(ready)).values(published=True)
+        here = packets.c.candid.in_(ready), packets.c.schema == publication.stream.schema
+        update = packets.update().where(*here).values(published=True)
         rows = connection.execute(update.returning(packets.c.candid, packets.c.path))
         taken |= {row.candid: row.path for row in rows}
     values = {"in_flight": sorted(taken), "lease_until": time.time() + lease_s}
@@ -173,30 +173,34 @@ def settle(
     return _mark(connection, publication, found, True)
 
 
-def made_packets(connection: Connection, night: str, program_id: int) -> list[Any]:
+def made_packets(connection: Connection, stream: Stream) -> list[Any]:
     """Rows of the outbox that went out, or would if they were sent now; in order of candid."""
-    there = sa.or_(packets.c.published, _made())
-    here = sa.and_(packets.c.night == night, packets.c.program_id == program_id, there)
+    here = sa.and_(_of(stream), sa.or_(packets.c.published, _made()))
     return list(connection.execute(sa.select(packets).where(here).order_by(packets.c.candid)).mappings())
 
 
-def count_packets(connection: Connection, night: str) -> dict[tuple[int, bool], int]:
+def count_packets(
+    connection: Connection, night: str, schema: str = ZTF_SCHEMA
+) -> dict[tuple[int, bool], int]:
     """Number of packets of a night in the outbox, by program and whether they are published."""
     columns = packets.c.program_id, packets.c.published
-    query = sa.select(*columns, sa.func.count()).where(packets.c.night == night).group_by(*columns)
+    here = packets.c.night == night, packets.c.schema == schema
+    query = sa.select(*columns, sa.func.count()).where(*here).group_by(*columns)
     return {(program, published): count for program, published, count in connection.execute(query)}
 
 
 def _mark(connection: Connection, publication: Publication, candids: Iterable[int], published: bool) -> int:
     changed = 0
     for part in in_parts(sorted(candids)):
-        here = sa.and_(_of(publication), packets.c.candid.in_(part), packets.c.published.is_(not published))
+        here = sa.and_(
+            _of(publication.stream), packets.c.candid.in_(part), packets.c.published.is_(not published)
+        )
         changed += connection.execute(packets.update().where(here).values(published=published)).rowcount
     return changed
 
 
 def _ready(publication: Publication) -> sa.Select[tuple[int]]:
-    here = sa.and_(_of(publication), packets.c.published.is_(False), _made())
+    here = sa.and_(_of(publication.stream), packets.c.published.is_(False), _made())
     return sa.select(packets.c.candid).where(here)
 
 
@@ -209,9 +213,9 @@ def _made() -> sa.ColumnElement[bool]:
     return query.correlate(packets).exists()
 
 
-def _of(publication: Publication) -> sa.ColumnElement[bool]:
-    here = packets.c.night == publication.night, packets.c.program_id == publication.program_id
-    return sa.and_(*here)
+def _of(stream: Stream) -> sa.ColumnElement[bool]:
+    here = packets.c.night == stream.night, packets.c.schema == stream.schema
+    return sa.and_(*here, packets.c.program_id == stream.program_id)
 
 
 def _mine(publication: Publication) -> sa.ColumnElement[bool]:

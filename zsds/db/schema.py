@@ -17,8 +17,8 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"  # of the newest migration
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISION = "0006"  # of the newest migration
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 metadata = MetaData(
     naming_convention={
@@ -185,12 +185,13 @@ packets = Table(
     "packets",
     metadata,
     Column("candid", BigInteger, ForeignKey("detections.candid"), primary_key=True, autoincrement=False),
+    Column("schema", String(8), primary_key=True),  # ztf or zsds: each has its file, and goes out by itself
     Column("object_id", String(16), ForeignKey("objects.id"), nullable=False),
     Column("night", String(8), nullable=False),
     Column("program_id", Integer, nullable=False),
     Column("path", Text, nullable=False),
     Column("published", Boolean, nullable=False),
-    Index(None, "night", "program_id", "published"),
+    Index(None, "night", "schema", "program_id", "published"),
 )
 
 forced_fluxes = Table(

@@ -21,7 +21,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
-from zsds.core.programs import programs_in, programs_shown
+from zsds.core.programs import program_of, programs_in, programs_shown
 from zsds.io.packets import FETCH_AGAIN, MAGIC, container, decode_packet
 from zsds.io.registry import Registry
 
@@ -76,7 +76,7 @@ def encode_message(
     try:
         record = schemaless_reader(BytesIO(body), _parsed(text), None)
         candid, object_id = int(record["candid"]), str(record["objectId"])
-        own, shown = record["candidate"]["programid"], programs_in(record)
+        own, shown = program_of(record), programs_in(record)
     except DAMAGED as error:
         raise BadInput(source, "is cut short or damaged", FETCH_AGAIN) from error
     if own != program_id or not shown <= programs_shown(program_id):

@@ -12,11 +12,13 @@ from zsds.alerts import candidate_records
 from zsds.associate.solar_system import designations_of
 from zsds.core.errors import ZsdsError
 from zsds.core.ids import QuadrantId
+from zsds.core.stream import SCHEMAS, ZTF_SCHEMA
 from zsds.core.tables import new_table
 from zsds.db.history import Coverage, save_coverage
 from zsds.db.ledger import Outcome, State
 from zsds.db.objects import add_packets, withdraw_packets
 from zsds.pipeline.naming import NamingSettings, name_exposure
+from zsds.products import PACKET_OF
 from zsds.runner.archive import Archive
 from zsds.runner.log import about
 from zsds.runner.run import Finished, Task
@@ -34,8 +36,17 @@ class Found:
     coverage: Coverage
 
 
-def run_naming(archive: Archive, quadrants: Sequence[QuadrantId]) -> list[Finished]:
+def run_naming(
+    archive: Archive, quadrants: Sequence[QuadrantId], own_packets: bool = False
+) -> list[Finished]:
     """Name the candidates of quadrants of one exposure; detections, coverage and outbox follow together.
+
+    Parameters
+    ----------
+    archive : Archive
+    quadrants : sequence of QuadrantId
+    own_packets : bool
+        Whether packets of our own schema are made beside those of ZTF's.
 
     Returns
     -------
@@ -50,12 +61,14 @@ def run_naming(archive: Archive, quadrants: Sequence[QuadrantId]) -> list[Finish
             outcome = Outcome(State.FAILED, f"{error}; then run the night with --again")
             failed.append(Finished(Task("packets", str(identifier)), outcome))
     if found:
-        name_found(archive, found)
+        name_found(archive, found, SCHEMAS if own_packets else (ZTF_SCHEMA,))
     return failed
 
 
-def name_found(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
-    """Name what quadrants of one exposure found, and save it, in one transaction."""
+def name_found(
+    archive: Archive, quadrants: Mapping[QuadrantId, Found], schemas: Sequence[str] = (ZTF_SCHEMA,)
+) -> None:
+    """Name what quadrants of one exposure found, and save it, in one transaction; packets of some schemas."""
     tables, records = [], []
     alerts: set[int] = set()
     for found in quadrants.values():
@@ -72,12 +85,14 @@ def name_found(archive: Archive, quadrants: Mapping[QuadrantId, Found]) -> None:
     night = next(iter(quadrants)).night
     with archive.database.write() as connection:
         pids = [found.coverage.pid for found in quadrants.values()]
-        withdraw_packets(connection, pids, alerts)
+        withdraw_packets(connection, pids, dict.fromkeys(schemas, alerts))
         named = name_exposure(connection, detections, designations, is_alert, settings, records)
         for found in quadrants.values():
             save_coverage(connection, found.coverage)
         packets = [row for row in named if int(row["candid"]) in alerts]
-        add_packets(connection, [_packet(archive, row, night) for row in packets])
+        add_packets(
+            connection, [_packet(archive, row, night, schema) for row in packets for schema in schemas]
+        )
     for identifier, found in quadrants.items():
         with about("packets", str(identifier), night):
             log.info("named, with %d detections", len(found.candidates))
@@ -124,11 +139,12 @@ def _detections(found: Table, rows: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _packet(archive: Archive, row: Any, night: str) -> dict[str, Any]:
+def _packet(archive: Archive, row: Any, night: str, schema: str) -> dict[str, Any]:
     candid = int(row["candid"])
-    path = archive.store.path("packet", candid).relative_to(archive.store.root)
+    path = archive.store.path(PACKET_OF[schema], candid).relative_to(archive.store.root)
     return {
         "candid": candid,
+        "schema": schema,
         "object_id": str(row["object_id"]),
         "night": night,
         "program_id": int(row["program_id"]),

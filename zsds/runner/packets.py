@@ -12,7 +12,7 @@ from zsds.associate.history import Epoch, History
 from zsds.core.ids import QuadrantId
 from zsds.core.programs import programs_shown
 from zsds.db.history import histories_of
-from zsds.db.objects import candids_of, names_of, objects_named
+from zsds.db.objects import names_of, objects_named, packets_from
 from zsds.io.files import write_bytes
 from zsds.io.packets import encode_packet
 from zsds.io.stamps import read_cutouts, read_stamps
@@ -45,7 +45,7 @@ def run_packets(
         shown = programs_shown(facts["programid"])
         histories = histories_of(connection, found["ra"], found["dec"], epoch, program_ids=shown)
         objects = _objects(connection, [names[candid] for candid in found["candid"].tolist()])
-        in_outbox = candids_of(connection, [facts["pid"]])
+        in_outbox = {row.path for row in packets_from(connection, [facts["pid"]])}
     forced = forced_histories(archive, objects, [history.images for history in histories])
     n_points = sum(len(points or ()) for points in forced)
     log.info("%d alerts, %d forced fluxes of their past", len(found), n_points)
@@ -70,10 +70,10 @@ def run_packets(
     return {"n_packets": len(found)}
 
 
-def _remove_withdrawn(store: Store, identifier: QuadrantId, in_outbox: Collection[int]) -> None:
+def _remove_withdrawn(store: Store, identifier: QuadrantId, in_outbox: Collection[str]) -> None:
     """Remove the files of packets that an earlier version made, but for those that went out."""
     for file in files_of(store, "packets", identifier):
-        if int(file.stem) not in in_outbox:
+        if str(file.relative_to(store.root)) not in in_outbox:
             file.unlink(missing_ok=True)
 
 

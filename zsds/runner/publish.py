@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from zsds.core.errors import BadInput, ZsdsError
-from zsds.core.programs import topic_name
+from zsds.core.stream import Stream
 from zsds.db import publications
 from zsds.db.publications import Publication
 from zsds.io.kafka import KafkaOptions, TooLarge, Topic, Unreachable
@@ -84,16 +84,15 @@ class Orders:
         return self.stop.is_set() or (self.until is not None and time.time() >= self.until)
 
 
-def count_unpublished(archive: Archive, night: str, program_id: int) -> int:
-    """Packets of a night and program that are in the outbox and did not go out."""
+def count_unpublished(archive: Archive, stream: Stream) -> int:
+    """Packets that are in the outbox and did not go out."""
     with archive.database.read() as connection:
-        return publications.count_packets(connection, night).get((program_id, False), 0)
+        counts = publications.count_packets(connection, stream.night, stream.schema)
+    return counts.get((stream.program_id, False), 0)
 
 
-def publish_night(
-    archive: Archive, night: str, program_id: int, options: KafkaOptions, orders: Orders
-) -> Sent:
-    """Send what was not sent yet of a night and program to its topic.
+def publish_night(archive: Archive, stream: Stream, options: KafkaOptions, orders: Orders) -> Sent:
+    """Send what was not sent yet of a night, program and schema to its topic.
 
     Whatever goes wrong in between, the topic is read back before anything more is sent.
 
@@ -104,15 +103,12 @@ def publish_night(
     LeaseLostError
         If another publisher took over.
     """
-    topic = topic_name(archive.camera.prefix, night, program_id)
-    sent = Sent(topic)
+    sent = Sent(stream.topic)
     trouble = _Patience(options.publish.patience_s)
     publisher = _Publisher(archive, options, sent, trouble, orders)
     while not publisher.finished:
         try:
-            with _held(
-                archive, topic, night, program_id, orders.reread and not publisher.reread
-            ) as publication:
+            with _held(archive, stream, orders.reread and not publisher.reread) as publication:
                 publisher.run(publication)
         except TooLarge as error:
             problem = "is too large for the broker; raise message.max.bytes, there and in the options"
@@ -121,7 +117,7 @@ def publish_night(
             trouble.wait(error, orders)
             if orders.ended:
                 raise
-    sent.waiting = count_unpublished(archive, night, program_id) - len(sent.refused)
+    sent.waiting = count_unpublished(archive, stream) - len(sent.refused)
     return sent
 
 
@@ -158,10 +154,10 @@ class _Patience:
 
 
 @contextmanager
-def _held(archive: Archive, topic: str, night: str, program_id: int, reread: bool) -> Iterator[Publication]:
+def _held(archive: Archive, stream: Stream, reread: bool) -> Iterator[Publication]:
     """The topic as its only sender."""
     with archive.database.write() as connection:
-        held = publications.take(connection, topic, night, program_id, this_process(), is_dead)
+        held = publications.take(connection, stream, this_process(), is_dead)
         if reread:
             publications.forget(connection, held)
             held = replace(held, cluster=None, offsets={}, in_flight=[])
@@ -250,9 +246,8 @@ class _Publisher:
         settings = self.options.publish
         try:
             content = file.read_bytes()
-            message = encode_message(
-                content, settings.message, publication.program_id, self._registry, str(file)
-            )
+            program_id = publication.stream.program_id
+            message = encode_message(content, settings.message, program_id, self._registry, str(file))
             if message.candid != candid:
                 raise BadInput(
                     str(file), f"holds packet {message.candid}", "make it again with: zsds night --again"
@@ -278,11 +273,11 @@ def registry_of(archive: Archive, folder: str = "") -> Registry:
     return Registry(Path(folder) if folder else archive.store.root / "alerts" / "registry")
 
 
-def packets_made(archive: Archive, night: str, program_id: int) -> tuple[list[Path], int]:
-    """Files of what was or would be published of a night and program, and how many packets stay out."""
+def packets_made(archive: Archive, stream: Stream) -> tuple[list[Path], int]:
+    """Files of what was or would be published, and how many of the night's packets of the schema stay out."""
     with archive.database.read() as connection:
-        rows = publications.made_packets(connection, night, program_id)
-        total = sum(publications.count_packets(connection, night).values())
+        rows = publications.made_packets(connection, stream)
+        total = sum(publications.count_packets(connection, stream.night, stream.schema).values())
     return [archive.store.root / row["path"] for row in rows], total - len(rows)
 
 

@@ -7,23 +7,23 @@ from typing import Any
 
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
-from zsds.core.programs import PUBLIC_PROGRAM, programs_in, programs_shown, topic_name
+from zsds.core.programs import PUBLIC_PROGRAM, programs_in, programs_shown
+from zsds.core.stream import Stream
 from zsds.db import publications
 from zsds.io.kafka import KafkaOptions
 from zsds.io.kafka_reader import read_topic
 from zsds.io.messages import container_of, decode_message
 from zsds.io.packets import encode_packet, read_packets
 from zsds.io.registry import Registry
+from zsds.products import TAR_OF
 from zsds.runner.archive import Archive
 from zsds.runner.publish import registry_of
 
 Content = tuple[AlertPacket | None, bytes]
 
 
-def verify_night(
-    archive: Archive, night: str, program_id: int, options: KafkaOptions
-) -> list[dict[str, Any]]:
-    """Compare the topic of a night and program, and for the public one the tar, with outbox and files.
+def verify_night(archive: Archive, stream: Stream, options: KafkaOptions) -> list[dict[str, Any]]:
+    """Compare a topic, and for the public program the tar, with outbox and files.
 
     Returns
     -------
@@ -33,13 +33,13 @@ def verify_night(
         again since) and ``unsent``.
     """
     with archive.database.read() as connection:
-        made = {row["candid"]: row for row in publications.made_packets(connection, night, program_id)}
+        made = {row["candid"]: row for row in publications.made_packets(connection, stream)}
     published = {candid for candid, row in made.items() if row["published"]}
     files = {candid: archive.store.root / row["path"] for candid, row in made.items()}
-    topic = topic_name(archive.camera.prefix, night, program_id)
+    topic, program_id = stream.topic, stream.program_id
     registry = registry_of(archive, options.publish.registry)
     rows = [_compared(topic, _sent(options, topic, registry), published, files, program_id)]
-    tar = archive.store.path("packet_tar", night, archive.camera.prefix)
+    tar = archive.store.path(TAR_OF[stream.schema], stream.night, stream.prefix)
     if program_id == PUBLIC_PROGRAM and tar.is_file():
         packed = ((packet, encode_packet(packet)) for packet in read_packets(tar))
         rows.append(_compared(tar.name, packed, set(made), files, program_id))
