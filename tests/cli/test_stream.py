@@ -1,6 +1,7 @@
 """The commands of the stream, as a user calls them."""
 
 import json
+import re
 
 import outbox
 import pytest
@@ -9,7 +10,8 @@ from outbox import FIRST, NIGHT, add_quadrant
 from survey import expect, zsds
 
 from zsds.core.alert_schema import schema_text
-from zsds.io.packets import decode_packet
+from zsds.core.stream import SCHEMAS, public_topics
+from zsds.io.packets import decode_packet, read_packets
 from zsds.io.registry import Registry
 
 
@@ -58,6 +60,43 @@ def test_from_archive_to_files(broker, archive, tmp_path):
     assert not any(name.startswith("cutout") for name in records[0])
 
 
+def test_packets_of_our_schema_have_topics_and_a_tar_of_their_own(broker, tmp_path):
+    opened = outbox.new_archive(tmp_path / "archive")
+    made = add_quadrant(opened, range(FIRST, FIRST + 3), schemas=SCHEMAS)
+    add_quadrant(opened, range(FIRST + 100, FIRST + 102), program=2, schemas=SCHEMAS)
+    add_quadrant(opened, range(FIRST + 200, FIRST + 202))  # made without packets of our schema
+    opened.database.close()
+    archive = opened.store.root
+    topic = f"zsds_ztf_{NIGHT}_programid1"
+    broker.tell("topic", topic, 4)
+    own = ("--schema", "zsds", "--archive", archive)
+    at = ("--broker", broker.address)
+    (sent,) = json.loads(expect(zsds("alerts", "publish", NIGHT, *at, *own, "--json")).out)
+    assert (sent["topic"], sent["sent"], sent["waiting"]) == (topic, 3, 0)
+    said = expect(zsds("alerts", "tar", NIGHT, *own)).out
+    tar = archive / "alerts_zsds" / f"ztf_zsds_public_{NIGHT}.tar.gz"
+    assert said.startswith(f"{tar}: 3 public packets, 2 proprietary")
+    assert [packet.candid for packet in read_packets(tar)] == made
+    assert not (archive / "alerts" / f"ztf_public_{NIGHT}.tar.gz").exists()
+    rows = json.loads(expect(zsds("alerts", "verify", NIGHT, *at, *own, "--json")).out)
+    for row, where in zip(rows, (topic, tar.name), strict=True):
+        assert (row.pop("where"), row.pop("alerts")) == (where, 3)
+        assert not any(row.values())
+    out = tmp_path / "out"
+    lines = expect(
+        zsds("alerts", "consume", *at, "--schema", "zsds", "--count", 3, "--out", out)
+    ).out.splitlines()
+    assert {line.split()[0] for line in lines} == {topic}
+    for candid in made:
+        assert (out / f"{candid}.avro").read_bytes() == opened.store.path("own_packet", candid).read_bytes()
+    for pattern in ("^ztf_.*_programid1$", public_topics("ztf")):
+        assert re.search(pattern, f"ztf_{NIGHT}_programid1")
+        assert not re.search(pattern, topic)
+    assert re.search(public_topics("zsds"), topic)
+    assert not re.search(public_topics("zsds"), f"zsds_ztf_{NIGHT}_programid2")
+    assert zsds("alerts", "publish", NIGHT, *at, "--schema", "lsst", "--archive", archive).status == 2
+
+
 def test_a_night_from_raw_frames_reaches_its_topic_and_its_tar(done_survey, tmp_path):
     archive = done_survey.copied(tmp_path / "archive").archive
     n_packets = len(list((archive / "alerts").rglob("*.avro")))
@@ -98,6 +137,8 @@ def test_schemas_are_listed_and_checked(archive, tmp_path):
 
 
 MISTAKES = [
+    (("alerts", "publish", NIGHT, "--schema", "zsds", "--broker", "localhost:9"), 1, "own_packets=true"),
+    (("alerts", "tar", NIGHT, "--schema", "zsds"), 1, "own_packets=true"),
     (("alerts", "publish", NIGHT), 1, "no broker is named"),
     (("alerts", "publish", "20010101", "--broker", "localhost:9"), 1, "zsds night"),
     (("alerts", "publish", NIGHT, "--broker", "me:secret@localhost:9"), 1, "sasl.password"),

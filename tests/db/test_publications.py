@@ -1,5 +1,7 @@
 """One sender a topic, and what it has in hand; the outbox under a publisher's feet."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -7,10 +9,10 @@ from alembic.config import Config
 from outbox import FIRST, NIGHT, add_quadrant, finish_quadrant, new_archive
 
 from zsds.core.errors import BadInput
-from zsds.core.stream import Stream
-from zsds.db import create_database, ledger, publications
+from zsds.core.stream import SCHEMAS, Stream
+from zsds.db import create_database, figures, ledger, publications
 from zsds.db.ledger import LeaseLostError
-from zsds.db.objects import add_packets, packets_of, withdraw_packets
+from zsds.db.objects import add_packets, packets_from, packets_of, withdraw_packets
 
 STREAM = Stream("ztf", NIGHT, 1)
 
@@ -119,8 +121,47 @@ def test_nothing_under_way_is_withdrawn_or_unmarked(archive):
     assert published(archive) == candids[:2]
 
 
+def test_packets_of_each_schema_go_out_and_are_withdrawn_by_themselves(archive):
+    candids = add_quadrant(archive, range(FIRST, FIRST + 4), schemas=SCHEMAS)
+    ztf = take(archive)
+    with archive.database.write() as connection:
+        own = publications.take(connection, replace(STREAM, schema="zsds"), "b", lambda _: False)
+        publications.take_packets(connection, ztf, candids[:2])
+        paths = publications.take_packets(connection, own, candids[1:3])
+    assert list(paths) == candids[1:3]
+    assert all(path.startswith("alerts_zsds/") for path in paths.values())
+    assert published(archive) == candids[:2]
+    with archive.database.write() as connection:
+        assert publications.ready_packets(connection, own, 9) == [candids[0], candids[3]]
+        assert publications.count_packets(connection, NIGHT, "zsds") == {(1, True): 2, (1, False): 2}
+        assert publications.settle(connection, own, paths, [candids[1]], "x", {}) == 0
+        assert publications.ready_packets(connection, own, 9) == [candids[0], *candids[2:]]
+        assert figures.packet_counts(connection, NIGHT) == (4, 2)
+        assert figures.sent_packets(connection, NIGHT) == {f"quadrant_{FIRST}": 2}
+        gone = withdraw_packets(connection, [FIRST], {"zsds": candids[3:]})
+        assert gone == sorted([*candids[2:], candids[0], candids[2]])
+        left = {(row.candid, row.schema) for row in packets_from(connection, [FIRST])}
+    assert left == {*((c, "ztf") for c in candids[:2]), (candids[1], "zsds"), (candids[3], "zsds")}
+
+
+def test_looking_for_what_is_ready_asks_an_index(sqlite_url, tmp_path):
+    archive = new_archive(tmp_path / "archive", sqlite_url)
+    plan = []
+    sa.event.listen(archive.database.engine, "before_cursor_execute", lambda *given: plan.append(given[2:4]))
+    held = take(archive)
+    with archive.database.read() as connection:
+        publications.ready_packets(connection, held, 9)
+        query, values = plan[-1]
+        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values)]
+    index = (
+        "ix_packets_night_schema_program_id_published (night=? AND schema=? AND program_id=? AND published=?)"
+    )
+    assert any(f"INDEX {index}" in step for step in steps), steps
+    archive.database.close()
+
+
 def test_an_older_database_is_brought_up_to_date(archive, url):
-    candids = add_quadrant(archive, range(FIRST, FIRST + 2))
+    candids = add_quadrant(archive, range(FIRST, FIRST + 2), schemas=SCHEMAS)
     settings = Config()
     settings.set_main_option("script_location", "zsds.db:migrations")
     with archive.database.write() as connection:
@@ -132,4 +173,5 @@ def test_an_older_database_is_brought_up_to_date(archive, url):
     held = take(archive)
     with archive.database.read() as connection:
         assert publications.ready_packets(connection, held, 9) == candids
+        assert publications.count_packets(connection, NIGHT, "zsds") == {}  # that version had none
         assert ledger.units_of(connection) == before

@@ -11,6 +11,7 @@ import pytest
 from zsds.core.alert_schema import schema_text
 from zsds.core.errors import BadInput
 from zsds.core.programs import programs_in, programs_shown
+from zsds.core.stream import SCHEMAS
 from zsds.io.messages import FORMS, container_of, decode_message, encode_message
 from zsds.io.packets import encode_packet, tar_night
 from zsds.io.registry import Registry
@@ -21,9 +22,10 @@ def registry(tmp_path):
     return Registry(tmp_path / "registry")
 
 
+@pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_packet_back(form, registry):
-    packet = outbox.packet(outbox.FIRST + 3)
+def test_every_form_gives_the_packet_back(form, schema, registry):
+    packet = outbox.MAKERS[schema](outbox.FIRST + 3)
     content = encode_packet(packet)
     message = encode_message(content, form, 1, registry, "a.avro")
     assert (message.candid, message.object_id) == (packet.candid, packet.object_id)
@@ -69,6 +71,37 @@ def test_only_whole_packets_of_the_program_become_messages():
     for program, history in ((1, (1,)), (2, (1, 2)), (3, (3, 1))):
         packet = encode_packet(outbox.packet(outbox.FIRST, program, history))
         assert encode_message(packet, "container", program, None, "a").candid == outbox.FIRST
+
+
+@pytest.mark.parametrize("program, topic, seen, forced", [
+    (2, 1, (), ()), (1, 2, (), ()), (1, 1, (1, 2), ()), (1, 1, (), (1, 3)), (2, 2, (1,), (3,))
+])  # fmt: skip
+def test_packets_of_our_schema_are_kept_from_other_programs(program, topic, seen, forced, tmp_path):
+    packet = outbox.own_packet(outbox.FIRST, program, seen, forced)
+    with pytest.raises(BadInput, match="may not see"):
+        encode_message(encode_packet(packet), "container", topic, None, "a")
+    file = tmp_path / "a.avro"
+    file.write_bytes(encode_packet(packet))
+    if program == 1 and topic == 1:
+        with pytest.raises(BadInput, match="proprietary epochs"):
+            tar_night([file], tmp_path / "night.tar.gz")
+    else:
+        assert tar_night([file], tmp_path / "night.tar.gz").n_withheld == (program != 1)
+
+
+def test_a_program_sees_its_own_and_the_public_past_in_our_schema():
+    for program, seen, forced in ((1, (1,), (1,)), (2, (1, 2), (2, 1))):
+        packet = outbox.own_packet(outbox.FIRST, program, seen, forced)
+        assert programs_in(packet.record) == {program, *seen, *forced}
+        assert encode_message(encode_packet(packet), "container", program, None, "a").candid == packet.candid
+
+
+def test_each_schema_has_its_number(registry):
+    for number, schema in enumerate(SCHEMAS, 1):
+        content = encode_packet(outbox.MAKERS[schema](outbox.FIRST))
+        framed = encode_message(content, "confluent", 1, registry, "a")
+        assert struct.unpack(">bI", framed.value[:5]) == (0, number)
+    assert [one.name for one in registry.schemas()] == ["ztf.alert", "zsds.alert"]
 
 
 def test_programs_of_real_packets(shared_data):

@@ -12,13 +12,13 @@ from kafka_broker import running_broker
 from outbox import FIRST, NIGHT, add_quadrant, finish_quadrant
 
 from zsds.core.errors import BadInput
-from zsds.core.stream import Stream
+from zsds.core.stream import SCHEMAS, Stream
 from zsds.db import publications
 from zsds.io.kafka import KafkaOptions, PublishSettings, Unreachable
 from zsds.io.kafka_reader import Wanted, read_alerts, read_topic
 from zsds.io.messages import FORMS
 from zsds.io.packets import encode_packet, tar_night
-from zsds.runner.publish import Orders, packets_made, publish_night, records, registry_of
+from zsds.runner.publish import Orders, count_unpublished, packets_made, publish_night, records, registry_of
 from zsds.runner.verify import verify_night
 
 NIGHTS = itertools.count(1)
@@ -115,6 +115,39 @@ def test_each_program_has_its_topic_and_nothing_of_another(broker, archive, nigh
         assert row | {"where": ""} == {
             "where": "", "alerts": 4, "missing": 0, "twice": 0, "foreign": 0, "changed": 0, "unsent": 0
         }  # fmt: skip
+
+
+def test_each_schema_is_sent_by_itself_and_once(broker, archive, night):
+    """Of our schema half were in flight when the publisher died; those of ZTF's were never asked for."""
+    made = add_quadrant(archive, range(FIRST, FIRST + 6), 1, night, schemas=SCHEMAS)
+    own, given = Stream("ztf", night, 1, "zsds"), options(broker, message="confluent")
+    broker.tell("topic", own.topic, 4)
+    with archive.database.write() as connection:
+        held = publications.take(connection, own, "elsewhere:1", lambda _: False, lease_s=0)
+        publications.take_packets(connection, held, made[:3], lease_s=0)
+    assert publish_night(archive, own, given, Orders()).sent == 6
+    assert publish_night(archive, own, given, Orders()).sent == 0
+    again = publish_night(archive, own, given, Orders(reread=True))
+    assert (again.sent, again.found) == (0, 6)
+    (row,) = [row for row in verify_night(archive, own, given) if row["where"] == own.topic]
+    assert [row[name] for name in ("alerts", "missing", "twice", "foreign", "changed", "unsent")] == [
+        6, 0, 0, 0, 0, 0
+    ]  # fmt: skip
+    assert count_unpublished(archive, Stream("ztf", night, 1)) == 6
+    assert candids(broker, f"ztf_{night}_programid1") == []
+    assert publish_night(archive, Stream("ztf", night, 1), given, Orders()).sent == 6
+
+
+def test_our_packet_with_a_proprietary_past_is_refused_and_holds_up_no_other(broker, archive, night):
+    made = add_quadrant(archive, range(FIRST, FIRST + 4), 1, night, schemas=SCHEMAS)
+    for candid, past in ((made[1], {"history": [2]}), (made[2], {"forced": [2]})):
+        file = archive.store.path("own_packet", candid)
+        file.write_bytes(encode_packet(outbox.own_packet(candid, 1, **past)))
+    own = Stream("ztf", night, 1, "zsds")
+    broker.tell("topic", own.topic, 4)
+    sent = publish_night(archive, own, options(broker), Orders())
+    assert (sent.sent, set(sent.refused)) == (2, set(made[1:3]))
+    assert candids(broker, own.topic) == [made[0], made[3]]
 
 
 def test_the_comparison_finds_what_is_wrong(broker, archive, night):
@@ -222,7 +255,8 @@ def _hurry():
     return mock.patch("zsds.io.kafka.BATCH_S", 1.0)
 
 
-def test_faults_at_random_moments(tmp_path):
-    tallies = publish_faults.endure_many(tmp_path, 1, ["two at once"], True, seed=5)
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_faults_at_random_moments(tmp_path, schema):
+    tallies = publish_faults.endure_many(tmp_path, 1, ["two at once"], True, seed=5, schema=schema)
     for tally in tallies.values():
         assert (tally.missing, tally.twice, tally.foreign, tally.trouble) == (0, 0, 0, [])

@@ -10,17 +10,20 @@ import pytest
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
-from survey import expect, zsds
+from survey import NIGHT, SERIAL, expect, zsds
 
 from zsds.alerts import open_cutout, open_stamp
 from zsds.core.alert_schema import OWN_VERSION, alert_schema
 from zsds.core.ids import JD_MINUS_MJD, QuadrantId
 from zsds.core.settings import with_values
 from zsds.db import ledger
+from zsds.db.objects import as_shown, objects_named, packets_of
+from zsds.db.schema import detections, packets
 from zsds.io.packets import decode_packet, encode_packet, encode_schemaless, read_packet
 from zsds.pipeline.settings import Settings
 from zsds.resources import resource
 from zsds.runner.difference import run_difference
+from zsds.runner.naming import run_naming
 from zsds.runner.packets import run_packets
 
 SETTINGS = with_values(Settings(), {"difference": {"own_packets": True}})
@@ -36,6 +39,7 @@ def archive(done_survey, tmp_path_factory):
         units = ledger.units_of(connection, survey.night, "difference")
     unit = max(units, key=lambda unit: (QuadrantId.parse(unit.key).time, unit.metrics["n_alerts"]))
     run_difference(unit.key, unit.inputs, archive, SETTINGS)
+    run_naming(archive, [QuadrantId.parse(unit.key)], own_packets=True)
     run_packets(unit.key, {}, archive, SETTINGS)
     return archive
 
@@ -177,6 +181,57 @@ def test_commands_read_both(archive, pairs, tmp_path):
     assert abs(own.value("magpsf") - ztf.value("magpsf")) < 1e-4
     assert [point.jd for point in own.light_curve()][-1] == pytest.approx(ztf.value("jd"), abs=1e-8)
     assert zsds("alerts", "list", "--archive", archive.store.root, "--schema", "other").status == 2
+
+
+def test_what_another_program_found_first_is_not_told(archive, pairs):
+    """Objects found by an exposure made proprietary: their public packets begin with a public one."""
+    with archive.database.write() as connection:
+        objects = objects_named(connection, [own.object_id for own, _ in pairs])
+        hidden = objects["first_jd"].min()
+        connection.execute(detections.update().where(detections.c.jd == hidden).values(program_id=2))
+        shown = as_shown(connection, objects, {1})
+        assert as_shown(connection, objects, {1, 2})["first_jd"].tolist() == objects["first_jd"].tolist()
+        connection.rollback()
+    assert (objects["first_jd"] == hidden).any()
+    for before, after in zip(objects, shown, strict=True):
+        assert (after["id"], after["ra"], after["dec"]) == (before["id"], before["ra"], before["dec"])
+        if before["first_jd"] == hidden:
+            assert after["first_jd"] > hidden
+        else:
+            assert after["first_jd"] == before["first_jd"]
+
+
+def test_a_night_made_with_them_has_them_in_the_outbox_and_one_made_without_withdraws_them(
+    done_survey, tmp_path
+):
+    survey = done_survey.copied(tmp_path / "archive")
+    opened, again = (
+        survey.open(),
+        ("reprocess", "--archive", survey.archive, "--night", NIGHT, "--quadrant", 1, *SERIAL),
+    )
+    expect(zsds(*again, "--from", "difference", "--set", "difference.own_packets=true"))
+
+    def rows():
+        with opened.database.read() as connection:
+            return {
+                row["candid"]: opened.store.root / row["path"]
+                for row in packets_of(connection, NIGHT, schema="zsds")
+            }
+
+    made = rows()
+    files = sorted((opened.store.root / "alerts_zsds" / NIGHT).rglob("*.avro"))
+    assert len(made) > 3
+    assert sorted(made.values()) == files
+    sent = min(made)
+    with opened.database.write() as connection:
+        here = packets.c.candid == sent, packets.c.schema == "zsds"
+        connection.execute(packets.update().where(*here).values(published=True))
+        n_ztf = len(packets_of(connection, NIGHT))
+    expect(zsds(*again, "--from", "difference"))
+    assert rows() == {sent: made[sent]}
+    assert sorted((opened.store.root / "alerts_zsds" / NIGHT).rglob("*.avro")) == [made[sent]]
+    with opened.database.read() as connection:
+        assert len(packets_of(connection, NIGHT)) == n_ztf
 
 
 def test_sample_beside_the_schema_reads():

@@ -128,11 +128,12 @@ def tar(
     from zsds.core.programs import PUBLIC_PROGRAM  # noqa: PLC0415
     from zsds.io.packets import tar_night  # noqa: PLC0415
     from zsds.products import TAR_OF  # noqa: PLC0415
-    from zsds.runner.publish import packets_made  # noqa: PLC0415
+    from zsds.runner.publish import packets_made, require_made  # noqa: PLC0415
     from zsds.runner.status import require_night  # noqa: PLC0415
 
     opened = _opened(archive)
     require_night(opened, night)
+    require_made(opened, night, schema)
     stream = Stream(opened.camera.prefix, night, PUBLIC_PROGRAM, schema)
     paths, n_other = packets_made(opened, stream)
     target = opened.store.path(TAR_OF[schema], night, stream.prefix)

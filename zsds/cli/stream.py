@@ -59,11 +59,19 @@ def publish(
 ) -> None:
     """Send a night's packets to Kafka, each once; what was sent already stays as it is.
 
+    Packets of our own schema go to topics of their own, with --schema zsds.
+
     Example: zsds alerts publish 20260115 --broker localhost:9092 --archive demo/archive
     """
     from zsds.io.kafka import load_options  # noqa: PLC0415
     from zsds.runner.archive import open_archive  # noqa: PLC0415
-    from zsds.runner.publish import Orders, count_unpublished, publish_night, records  # noqa: PLC0415
+    from zsds.runner.publish import (  # noqa: PLC0415
+        Orders,
+        count_unpublished,
+        publish_night,
+        records,
+        require_made,
+    )
     from zsds.runner.status import require_night  # noqa: PLC0415
 
     if until and not follow:
@@ -72,6 +80,7 @@ def publish(
     opened = open_archive(archive)
     if not follow:
         require_night(opened, night)
+        require_made(opened, night, schema)
     streams = _streams(opened, night, programs, schema)
     end = _moment(until) if until else None
     total = sum(count_unpublished(opened, stream) for stream in streams)

@@ -37,6 +37,30 @@ def objects_named(connection: Connection, names: Iterable[str]) -> Table:
     return _table(rows)
 
 
+def as_shown(connection: Connection, objects: Table, program_ids: Collection[int]) -> Table:
+    """Table ``objects`` as some programs may know it: what only others saw does not count as first.
+
+    ``first_jd`` is that of the first packet of these programs, which there must be; names and positions stay
+    those that the first packet of all gave.
+    """
+    c, shown = detections.c, objects.copy()
+    others: set[int] = set()
+    for part in in_parts(objects["first_candid"].tolist()):
+        founders = sa.select(c.candid).where(c.candid.in_(part), c.program_id.not_in(program_ids))
+        others |= set(connection.scalars(founders))
+    hidden = np.isin(objects["first_candid"], list(others))
+    known: dict[str, float] = {}
+    for part in in_parts(sorted(set(objects["id"][hidden].tolist()))):
+        first = sa.select(c.object_id, sa.func.min(c.jd).label("jd")).join(
+            packets, packets.c.candid == c.candid
+        )
+        here = c.object_id.in_(part), c.program_id.in_(program_ids)
+        rows = connection.execute(first.where(*here).group_by(c.object_id))
+        known |= {row.object_id: row.jd for row in rows}
+    shown["first_jd"][hidden] = [known[name] for name in objects["id"][hidden].tolist()]
+    return shown
+
+
 def moving_objects(connection: Connection, designations: Iterable[str]) -> Table:
     """Table ``objects`` of Solar-System bodies, those of the designations that have an object."""
     wanted = object_table.c.designation.in_(sorted(set(designations)))

@@ -12,7 +12,7 @@ from zsds.associate.history import Epoch, History
 from zsds.core.ids import QuadrantId
 from zsds.core.programs import programs_shown
 from zsds.db.history import histories_of
-from zsds.db.objects import names_of, objects_named, packets_from
+from zsds.db.objects import as_shown, names_of, objects_named, packets_from
 from zsds.io.files import write_bytes
 from zsds.io.packets import encode_packet
 from zsds.io.stamps import read_cutouts, read_stamps
@@ -45,6 +45,7 @@ def run_packets(
         shown = programs_shown(facts["programid"])
         histories = histories_of(connection, found["ra"], found["dec"], epoch, program_ids=shown)
         objects = _objects(connection, [names[candid] for candid in found["candid"].tolist()])
+        told = as_shown(connection, objects, shown) if settings.difference.own_packets else objects
         in_outbox = {row.path for row in packets_from(connection, [facts["pid"]])}
     forced = forced_histories(archive, objects, [history.images for history in histories])
     n_points = sum(len(points or ()) for points in forced)
@@ -60,7 +61,7 @@ def run_packets(
         if settings.difference.own_packets:
             own = _own_facts(archive, identifier, metrics)
             cutouts = read_cutouts(store.path("cutouts", identifier))
-            for row, about, history, points in zip(found, objects, histories, forced, strict=True):
+            for row, about, history, points in zip(found, told, histories, forced, strict=True):
                 candid = int(row["candid"])
                 made = build_own_packet(
                     row, own, about, _past(history), _rows(history), points, cutouts[candid]

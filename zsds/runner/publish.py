@@ -91,6 +91,22 @@ def count_unpublished(archive: Archive, stream: Stream) -> int:
     return counts.get((stream.program_id, False), 0)
 
 
+def require_made(archive: Archive, night: str, schema: str) -> None:
+    """Make sure that a night's packets are made in a schema at all, where it has any.
+
+    Raises
+    ------
+    BadInput
+        If there are packets of ZTF's schema only.
+    """
+    with archive.database.read() as connection:
+        is_made = publications.count_packets(connection, night, schema)
+        is_any = is_made or publications.count_packets(connection, night)
+    if is_any and not is_made:
+        remedy = f"make them with: zsds night {night} --set difference.own_packets=true"
+        raise BadInput(night, f"has no packets of schema {schema}", remedy)
+
+
 def publish_night(archive: Archive, stream: Stream, options: KafkaOptions, orders: Orders) -> Sent:
     """Send what was not sent yet of a night, program and schema to its topic.
 
