@@ -6,13 +6,15 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from outbox import FIRST, NIGHT, add_quadrant, finish_quadrant, new_archive
+from outbox import FIRST, JD, NAME, NIGHT, add_quadrant, finish_quadrant, new_archive
 
 from zsds.core.errors import BadInput
+from zsds.core.programs import programs_shown
 from zsds.core.stream import SCHEMAS, Stream
 from zsds.db import create_database, figures, ledger, publications
 from zsds.db.ledger import LeaseLostError
-from zsds.db.objects import add_packets, packets_from, packets_of, withdraw_packets
+from zsds.db.objects import add_packets, as_shown, objects_named, packets_from, packets_of, withdraw_packets
+from zsds.db.schema import detections
 
 STREAM = Stream("ztf", NIGHT, 1)
 
@@ -142,6 +144,18 @@ def test_packets_of_each_schema_go_out_and_are_withdrawn_by_themselves(archive):
         assert gone == sorted([*candids[2:], candids[0], candids[2]])
         left = {(row.candid, row.schema) for row in packets_from(connection, [FIRST])}
     assert left == {*((c, "ztf") for c in candids[:2]), (candids[1], "zsds"), (candids[3], "zsds")}
+
+
+def test_an_object_begins_with_the_first_packet_that_a_program_may_see(archive):
+    for n, program in enumerate((2, 3, 1, 1)):
+        add_quadrant(archive, range(FIRST + 100 * n, FIRST + 100 * n + 2), program)
+        with archive.database.write() as connection:
+            of = detections.c.pid == FIRST + 100 * n
+            connection.execute(detections.update().where(of).values(jd=JD + n))
+    with archive.database.read() as connection:
+        objects = objects_named(connection, [NAME])
+        firsts = {p: as_shown(connection, objects, programs_shown(p))["first_jd"][0] - JD for p in (1, 2, 3)}
+    assert firsts == pytest.approx({1: 2, 2: 0, 3: 1}, abs=1e-6)
 
 
 def test_looking_for_what_is_ready_asks_an_index(sqlite_url, tmp_path):

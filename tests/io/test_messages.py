@@ -102,6 +102,7 @@ def test_each_schema_has_its_number(registry):
         framed = encode_message(content, "confluent", 1, registry, "a")
         assert struct.unpack(">bI", framed.value[:5]) == (0, number)
     assert [one.name for one in registry.schemas()] == ["ztf.alert", "zsds.alert"]
+    assert [one.schema["version"] for one in registry.schemas()] == ["4.02", "1.0"]
 
 
 def test_programs_of_real_packets(shared_data):

@@ -2,11 +2,13 @@
 
 import gzip
 import io
+import shutil
 import warnings
 
 import fastavro
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
@@ -15,13 +17,15 @@ from survey import NIGHT, SERIAL, expect, zsds
 from zsds.alerts import open_cutout, open_stamp
 from zsds.core.alert_schema import OWN_VERSION, alert_schema
 from zsds.core.ids import JD_MINUS_MJD, QuadrantId
+from zsds.core.programs import programs_in
 from zsds.core.settings import with_values
 from zsds.db import ledger
-from zsds.db.objects import as_shown, objects_named, packets_of
-from zsds.db.schema import detections, packets
+from zsds.db.objects import packets_of
+from zsds.db.schema import coverage, detections, packets
 from zsds.io.packets import decode_packet, encode_packet, encode_schemaless, read_packet
 from zsds.pipeline.settings import Settings
 from zsds.resources import resource
+from zsds.runner.archive import open_archive
 from zsds.runner.difference import run_difference
 from zsds.runner.naming import run_naming
 from zsds.runner.packets import run_packets
@@ -119,7 +123,7 @@ def test_object_reference_and_history(pairs):
 
 def test_missing_is_null(pairs):
     for own, _ in pairs:
-        values = numbers({k: v for k, v in own.record.items() if k != "cutout"})
+        values = numbers(plain(own))
         assert not [value for value in values if value in SENTINELS]
         assert not [value for value in values if isinstance(value, float) and not np.isfinite(value)]
 
@@ -183,22 +187,33 @@ def test_commands_read_both(archive, pairs, tmp_path):
     assert zsds("alerts", "list", "--archive", archive.store.root, "--schema", "other").status == 2
 
 
-def test_what_another_program_found_first_is_not_told(archive, pairs):
-    """Objects found by an exposure made proprietary: their public packets begin with a public one."""
-    with archive.database.write() as connection:
-        objects = objects_named(connection, [own.object_id for own, _ in pairs])
-        hidden = objects["first_jd"].min()
-        connection.execute(detections.update().where(detections.c.jd == hidden).values(program_id=2))
-        shown = as_shown(connection, objects, {1})
-        assert as_shown(connection, objects, {1, 2})["first_jd"].tolist() == objects["first_jd"].tolist()
-        connection.rollback()
-    assert (objects["first_jd"] == hidden).any()
-    for before, after in zip(objects, shown, strict=True):
-        assert (after["id"], after["ra"], after["dec"]) == (before["id"], before["ra"], before["dec"])
-        if before["first_jd"] == hidden:
-            assert after["first_jd"] > hidden
-        else:
-            assert after["first_jd"] == before["first_jd"]
+def test_public_packets_tell_nothing_of_an_exposure_of_another_program(archive, pairs, tmp_path):
+    """The first exposure made proprietary, which found most objects: no later public packet knows of it."""
+    shutil.copytree(archive.store.root, tmp_path / "archive")
+    opened = open_archive(tmp_path / "archive")
+    unit = pairs[0][0].record["exposure"]["id"]
+    with opened.database.write() as connection:
+        hidden = connection.execute(sa.select(coverage.c.jd, coverage.c.pid).order_by(coverage.c.jd)).first()
+        for table in (coverage, detections):
+            connection.execute(table.update().where(table.c.jd == hidden.jd).values(program_id=2))
+        pids = list(connection.scalars(sa.select(coverage.c.pid).where(coverage.c.jd == hidden.jd)))
+        secret = {
+            *connection.scalars(sa.select(detections.c.candid).where(detections.c.pid.in_(pids))),
+            *pids,
+        }
+    secret.add(hidden.jd - JD_MINUS_MJD)
+    assert any(secret & set(numbers(plain(own))) for own, _ in pairs)
+    run_packets(unit, {}, opened, SETTINGS)
+    for own, _ in pairs:
+        told = read_packet(opened.store.path("own_packet", own.candid))
+        assert not secret & set(numbers(plain(told)))
+        assert programs_in(told.record) == {1}
+        assert told.record["object"]["n_covered"] == own.record["object"]["n_covered"] - 1
+
+
+def plain(packet):
+    """A record without its cutout."""
+    return {name: value for name, value in packet.record.items() if name != "cutout"}
 
 
 def test_a_night_made_with_them_has_them_in_the_outbox_and_one_made_without_withdraws_them(
