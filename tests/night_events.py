@@ -19,7 +19,7 @@ from zsds.core.stream import Stream
 from zsds.io.kafka import load_options
 
 LOCAL = ("--cluster", "local", "--workers", 2)
-TOPIC = Stream("ztf", NIGHT, 1).topic
+STREAM = Stream("ztf", NIGHT, 1)
 PUBLISH = {"batch": 10, "settle_s": 0.3, "poll_s": 0.3, "partitions": 4}
 
 
@@ -284,7 +284,7 @@ def publishing(trial: Trial) -> Iterator[tuple[Callable[[], Program], Broker]]:
     """A broker; gives what publishes to it; in the end all alerts are there once."""
     file = trial.place.folder / "kafka.yaml"
     with running_broker() as broker:
-        broker.tell("topic", TOPIC, PUBLISH["partitions"])
+        broker.tell("topic", STREAM.topic, PUBLISH["partitions"])
         client = {"bootstrap.servers": broker.address}
         file.write_text(yaml.safe_dump({"kafka": client, "publish": PUBLISH}))
         yield lambda: trial.zsds("alerts", "publish", NIGHT, "--follow", "--kafka", file), broker
@@ -292,7 +292,9 @@ def publishing(trial: Trial) -> Iterator[tuple[Callable[[], Program], Broker]]:
         trial.expect(trial.night(*SERIAL), 0)
         trial.expect(trial.zsds("alerts", "publish", NIGHT, "--kafka", file), 0)
         with PROCESSES.Pool(1, signal.signal, (signal.SIGTERM, signal.SIG_DFL)) as pool:
-            topic = pool.apply(compare_topic, (trial.survey.archive, 1, load_options(file, None), Topic()))
+            topic = pool.apply(
+                compare_topic, (trial.survey.archive, STREAM, load_options(file, None), Topic())
+            )
         wrong = {
             "alerts missing": topic.missing,
             "alerts twice": topic.twice,

@@ -255,8 +255,7 @@ def _hurry():
     return mock.patch("zsds.io.kafka.BATCH_S", 1.0)
 
 
-@pytest.mark.parametrize("schema", SCHEMAS)
-def test_faults_at_random_moments(tmp_path, schema):
-    tallies = publish_faults.endure_many(tmp_path, 1, ["two at once"], True, seed=5, schema=schema)
+def test_faults_at_random_moments(tmp_path):
+    tallies = publish_faults.endure_many(tmp_path, 1, ["two at once"], True, seed=5, schema="zsds")
     for tally in tallies.values():
         assert (tally.missing, tally.twice, tally.foreign, tally.trouble) == (0, 0, 0, [])
