@@ -39,8 +39,6 @@ from zsds.runner.science import reference_sky
 from zsds.runner.versions import find_version, newest_kept
 
 log = logging.getLogger(__name__)
-
-log = logging.getLogger(__name__)
 BODY_MARGIN_DEG = 0.05
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from zsds.runner.archive import Archive
 from zsds.runner.versions import KINDS
 
 DAY_S = 86400.0
+MOST_DAYS = 36500.0  # longer than any archive lives
 NEEDED = ("science_metrics", "difference_metrics", "candidates")  # packets are made and named from them
 
 
@@ -42,7 +44,7 @@ def prune(
     Raises
     ------
     SettingsError
-        For a product that is none of a quadrant's, or that others are made from.
+        For a time that is none, or a product that is none of a quadrant's or that others are made from.
     """
     _check(settings)
     now = time.time() if now is None else now
@@ -62,6 +64,9 @@ def prune(
 
 
 def _check(settings: RetentionSettings) -> None:
+    for name, value in asdict(settings).items():
+        if name.endswith("_days") and not 0 <= value <= MOST_DAYS:
+            raise SettingsError(f"retention.{name} must be 0 to {MOST_DAYS:.0f} days, not {value:g}")
     known = [name for name in (*products.SCIENCE, *products.DIFFERENCE) if name not in NEEDED]
     for name in settings.products:
         if name not in known:
