@@ -148,7 +148,7 @@ def test_prune_removes_old_versions_and_products_and_no_more(survey):
     opened = survey.open()
     expect(again(survey, "--quadrant", 1, "--from", "difference", *DEEPER))
     before = product_hashes(survey.archive)
-    policy = RetentionSettings(superseded_days=7, products=("score",), forced_days=1e6)
+    policy = RetentionSettings(superseded_days=7, products=("score",), forced_days=36500)
     soon, later = time.time(), time.time() + 8 * DAY_S
     told = {row["what"]: row["number"] for row in prune(opened, policy, dry_run=True, now=later)}
     assert told == {"superseded versions": 6, "score": 11, "logs": 0, "forced fluxes in the database": 0}
@@ -180,6 +180,19 @@ def ledger_key(opened):
 
 
 @pytest.mark.parametrize(
+    "setting",
+    ["superseded_days=-1", "superseded_days=.nan", "log_days=-3", "forced_days=-1", "product_days=1.0e+9"],
+)
+def test_times_that_are_none_prune_nothing(survey, setting):
+    before = product_hashes(survey.archive)
+    called = zsds("prune", "--archive", survey.archive, "--set", f"retention.{setting}")
+    assert called.status == 2
+    (line,) = called.err.splitlines()
+    assert f"retention.{setting.partition('=')[0]} must be 0 to 36500 days" in line
+    assert product_hashes(survey.archive) == before
+
+
+@pytest.mark.parametrize(
     ("options", "status", "words"),
     [
         (("--from", "nothing", "--night", NIGHT), 2, "nothing: is no step; one of: calibration, science"),
@@ -204,6 +217,13 @@ def test_where_a_superseded_version_lies(survey):
     old = expect(zsds(*where, f"{key}_v1")).out
     assert "/superseded/difference/" in old
     assert expect(zsds(*where, f"{key}_v2")).out == newest
+    called = zsds(*where, f"{key}_v7")
+    assert (called.status, called.out) == (1, "")
+    assert "has no version 7; the newest difference is version 2" in called.err
+    prune(survey.open(), RetentionSettings(superseded_days=0), now=time.time() + DAY_S)
+    called = zsds(*where, f"{key}_v1")
+    assert (called.status, called.out) == (1, "")
+    assert "version 1 is not kept any more; the newest difference is version 2" in called.err
 
 
 def test_the_preview_counts_alerts_that_went_out(survey):

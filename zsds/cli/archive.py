@@ -149,7 +149,7 @@ def where(
     ] = "",
     archive: MaybeArchive = None,
 ) -> None:
-    """Print where a product lies; of a calibration or a reference the newest version, or that after _v.
+    """Print where a product lies: its newest version, or that whose number follows the name as _v1.
 
     Example: zsds where difference ztf_20260115300000_000001_zr_c01_o_q1
     """

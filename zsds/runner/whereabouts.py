@@ -8,9 +8,11 @@ from pathlib import Path
 from zsds import products
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
+from zsds.db import open_database
+from zsds.db.ledger import State, Unit, unit_of
 from zsds.io.store import Store
 from zsds.products import CalibrationId, ReferenceId
-from zsds.runner.versions import find_version, newest_kept
+from zsds.runner.versions import find_version
 
 _VERSION = re.compile(r"_v(\d+)$")
 
@@ -23,13 +25,13 @@ def find_product(archive: Path, product: str, name: str) -> Path:
     archive : pathlib.Path
     product : str
     name : str
-        Quadrant id, candid, night, or the key of a calibration or reference; of these the newest version
-        unless ``_v`` and a number follow.
+        Quadrant id, candid, night, or the key of a calibration or reference; of quadrants and these the
+        newest version unless ``_v`` and a number follow.
 
     Raises
     ------
     BadInput
-        If there is no such archive, name, or product for this sort of name.
+        If there is no such archive, name, version, or product for this sort of name.
     """
     store = Store.open(archive)
     asked = _VERSION.search(name)
@@ -65,12 +67,32 @@ def _identifier(name: str) -> products.ProductId:
 
 
 def _of_quadrant(store: Store, product: str, identifier: QuadrantId, version: int | None) -> Path:
-    """Path in the tree of a superseded version, or in the archive's own."""
+    """Path in the archive's own tree, or in that of a version that is kept."""
     newest = store.path(product, identifier)
-    kind = "science" if product in products.SCIENCE else "difference"
-    if version is None or version > newest_kept(store, kind, identifier):
+    if version is None:
         return newest
-    return find_version(store, kind, identifier, version).path(product, identifier)
+    kind = "science" if product in products.SCIENCE else "difference"
+    kept = find_version(store, kind, identifier, version)
+    if kept.root.is_dir():
+        return kept.path(product, identifier)
+    unit = _unit(store, kind, identifier)
+    if version in (unit.version, unit.version - (unit.state is not State.DONE)):
+        return newest  # the newest that was done, or is to be
+    problem = "has no version {}" if version > unit.version else "version {} is not kept any more"
+    remedy = f"the newest {kind} is version {unit.version}"
+    raise BadInput(str(identifier), problem.format(version), remedy)
+
+
+def _unit(store: Store, kind: str, identifier: QuadrantId) -> Unit:
+    database = open_database(store.database_url)
+    try:
+        with database.read() as connection:
+            return unit_of(connection, kind, str(identifier))
+    except KeyError:
+        problem = "nothing of it was run in this archive"
+        raise BadInput(str(identifier), problem, "see zsds status") from None
+    finally:
+        database.close()
 
 
 def _of_channel(
