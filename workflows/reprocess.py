@@ -8,6 +8,8 @@ from zsds.workflows.night import Progress, run_nights
 
 from zsds.core.scope import Scope
 from zsds.pipeline.settings import Settings
+from zsds.runner.archive import open_archive
+from zsds.runner.reprocess import calibrated_nights
 
 
 def reprocess_nights(
@@ -21,12 +23,14 @@ def reprocess_nights(
 ) -> None:
     """Do the units of a scope again; arguments as for `zsds.workflows.night.run_nights`.
 
+    Nights that have no calibrations of their own go on using those of a night before.
+
     Raises
     ------
     BadInput
-        As `run_nights`, and if calibrations are to be made of a night without their frames.
+        As `run_nights`.
     """
     if scope.makes("calibration"):
-        for night in sorted(set(nights)):
+        for night in calibrated_nights(open_archive(folder), nights):
             run_calibrations(folder, night, settings, progress, cluster, n_workers, scope)
     run_nights(folder, nights, settings, progress, cluster, n_workers, scope)

@@ -33,6 +33,7 @@ def test_values_are_laid_over_defaults():
         ({"inner": {"order": 2.5}}, "inner.order must be int"),
         ({"inner": {"order": True}}, "inner.order must be int"),
         ({"clip": "yes"}, "clip must be bool"),
+        ({"inner": {"names": "b"}}, "inner.names must be a list"),
         ({"inner": 3}, "inner is a group"),
     ],
 )

@@ -172,6 +172,7 @@ def test_damaged_lines_are_left_out(root):
         ((KEY,), ["1"]),
         (("ztf_20260115300000_000001_zr_c01",), ["1", "10"]),
         (("ztf_20260115300000",), ["1", "10", "ccd 2"]),
+        ((f"{KEY}_",), ["1"]),
         ((KEY, OTHER), ["1", "ccd 2"]),
         (("ztf_000001_zr_c01_q1",), ["reference"]),
         (("ztf_20260115_zr_c01_q1",), ["flat"]),

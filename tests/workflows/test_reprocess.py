@@ -10,12 +10,12 @@ from survey import NIGHT, SERIAL, database_rows, expect, product_hashes, zsds
 from zsds.core.ids import QuadrantId
 from zsds.core.retention import RetentionSettings
 from zsds.core.scope import Scope
-from zsds.db import figures, ledger
+from zsds.db import figures, ledger, schema
 from zsds.db.ledger import State
 from zsds.db.objects import packets_of
 from zsds.db.schema import packets as packet_table
 from zsds.runner.prune import DAY_S, prune
-from zsds.runner.reprocess import preview
+from zsds.runner.reprocess import calibrated_nights, preview
 from zsds.runner.versions import KINDS, find_version, keep_version
 
 DEEPER = ("--set", "difference.candidates.threshold=4.0")
@@ -94,6 +94,21 @@ def test_from_calibration_makes_new_ones_and_all_that_follows(survey):
     counted = expect(zsds("status", "--archive", survey.archive, "--night", NIGHT, "--json"))
     found = {row["kind"]: row.get("superseded") for row in json.loads(counted.out)}
     assert found == {"calibration": 1, "science": 3, "difference": 3, "packets": 3}
+
+
+def test_nights_without_calibrations_of_their_own_keep_those_they_use(survey):
+    opened = survey.open()
+    with opened.database.write() as connection:
+        units, frames = schema.units.c, schema.frames.c
+        of_night = units.night == NIGHT, units.kind == "calibration"
+        connection.execute(schema.units.delete().where(*of_night))
+        of_night = frames.night == NIGHT, frames.frame_type != "science"
+        connection.execute(schema.frames.delete().where(*of_night))
+    assert calibrated_nights(opened, [NIGHT, survey.reference_night]) == [survey.reference_night]
+    expect(again(survey, "--ccd", 1, "--quadrant", 2, "--from", "calibration"))
+    with opened.database.read() as connection:
+        science = ledger.units_of(connection, NIGHT, "science")
+    assert {(u.key[-1], u.version) for u in science} == {("1", 1), ("2", 2)}
 
 
 class Killed(BaseException):
@@ -199,6 +214,11 @@ def test_times_that_are_none_prune_nothing(survey, setting):
         (("--from", "science"), 2, "--night: is not given; name a night, field, CCD or quadrant"),
         (("--from", "science", "--field", 77), 1, "nothing of it was run in this archive"),
         (("--from", "science", "--night", "20200101"), 1, "20200101: nothing of it was run in this archive"),
+        (
+            ("--from", "science", "--night", NIGHT, "--night", "20200101"),
+            1,
+            "20200101: nothing of it was run",
+        ),
     ],
 )
 def test_what_cannot_be_done_again(survey, options, status, words):

@@ -47,7 +47,8 @@ def _converted(value: Any, wanted: Any, name: str) -> Any:
     if isinstance(origin, type):
         wrong = not isinstance(value, origin) or (isinstance(value, bool) and origin is not bool)
         if wrong:
-            raise SettingsError(f"setting {name} must be {origin.__name__}, not {value!r}")
+            sort = "a list, such as [one, two]" if origin is tuple else origin.__name__
+            raise SettingsError(f"setting {name} must be {sort}, not {value!r}")
     return value
 
 

@@ -134,7 +134,7 @@ def _texts(path: Path, begun: int = 0) -> Iterator[tuple[bytes, int]]:
 
 def _parsed(lines: Iterable[bytes], wanted: Wanted) -> Iterator[Line]:
     """Those that are wanted, of whatever level; damaged ones are none."""
-    units = [unit.encode() for unit in wanted.units]
+    units = [unit.rstrip("_").encode() for unit in wanted.units]
     for text in lines:
         if units and not any(unit in text for unit in units):  # most of a night is about others
             continue

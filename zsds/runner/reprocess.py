@@ -14,12 +14,12 @@ from zsds.runner.archive import Archive
 
 
 def nights_in(archive: Archive, nights: Sequence[str], scope: Scope) -> list[str]:
-    """The nights that hold something of a scope, of those named or of all.
+    """The nights that hold something of a scope: those named, or any.
 
     Raises
     ------
     BadInput
-        If there is none.
+        If a night that is named holds nothing of it, or none does.
     """
     with archive.database.read() as connection:
         units = {
@@ -28,13 +28,20 @@ def nights_in(archive: Archive, nights: Sequence[str], scope: Scope) -> list[str
         }
     keys = {night: [QuadrantId.parse(unit.key) for unit in found] for night, found in units.items()}
     chosen = [night for night, quadrants in keys.items() if any(map(scope.has, quadrants))]
-    if not chosen:
+    empty = sorted(set(nights) - set(chosen))
+    if empty or not chosen:
         raise BadInput(
-            ", ".join(nights) or str(archive.store.root),
+            ", ".join(empty) or str(archive.store.root),
             "nothing of it was run in this archive",
             "see zsds status, and run it first with: zsds night",
         )
     return chosen
+
+
+def calibrated_nights(archive: Archive, nights: Sequence[str]) -> list[str]:
+    """Those of some nights that have calibrations of their own, in order of time."""
+    with archive.database.read() as connection:
+        return [n for n in sorted(set(nights)) if ledger.states_of(connection, n, "calibration")]
 
 
 def preview(archive: Archive, nights: Sequence[str], scope: Scope) -> list[dict[str, Any]]:
