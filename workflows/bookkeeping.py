@@ -21,6 +21,7 @@ from zsds.io.store import is_dead, this_process
 from zsds.runner import Finished, Task, run_chain
 from zsds.runner.archive import Archive
 from zsds.runner.log import UNITS, about, recorded
+from zsds.runner.packets import withdraw_rejected
 
 log = logging.getLogger(__name__)
 units_log = logging.getLogger(UNITS)
@@ -148,6 +149,8 @@ class Claims:
                     ledger.finish(connection, unit, done.outcome)
                     if record is not None and done.outcome.state is State.DONE:
                         record(connection, done)
+                    if state is State.REJECTED and unit.kind == "difference" and unit.version > 1:
+                        withdraw_rejected(connection, self.archive, unit.key, self.owner)
                 units_log.log(LEVELS.get(state, logging.INFO), "recorded as %s", _told(done.outcome))
             except LeaseLostError as error:  # the other process records it
                 log.warning("%s", error)

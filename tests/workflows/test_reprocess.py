@@ -159,6 +159,33 @@ def test_packets_that_are_gone_leave_the_folder_but_not_those_that_went_out(surv
     assert f"{second['candid']}.avro" in kept
 
 
+def test_alerts_of_an_image_that_is_rejected_now_are_withdrawn_but_not_those_that_went_out(survey):
+    opened = survey.open()
+    with opened.database.write() as connection:
+        before = packets_of(connection, NIGHT)
+        sent = before[0]["candid"]
+        here = packet_table.c.candid == sent
+        connection.execute(packet_table.update().where(here).values(published=True))
+    expect(
+        again(
+            survey, "--night", NIGHT, "--from", "science", "--set", "science.quality.max_rms_arcsec=0.000001"
+        )
+    )
+    with opened.database.read() as connection:
+        assert [row["candid"] for row in packets_of(connection, NIGHT)] == [sent]
+        states = ledger.states_of(connection, NIGHT, "packets")
+    assert set(states.values()) == {State.REJECTED}
+    assert [p.name for p in (survey.archive / "alerts").rglob("*.avro")] == [f"{sent}.avro"]
+    kept = {p.name for p in (survey.archive / "superseded" / "packets").rglob("*.avro")}
+    assert kept == {f"{row['candid']}.avro" for row in before}
+    expect(zsds("night", NIGHT, "--archive", survey.archive, *SERIAL))
+    with opened.database.read() as connection:
+        after = packets_of(connection, NIGHT)
+    assert [(row["candid"], row["object_id"]) for row in after] == [
+        (row["candid"], row["object_id"]) for row in before
+    ]
+
+
 def test_prune_removes_old_versions_and_products_and_no_more(survey):
     opened = survey.open()
     expect(again(survey, "--quadrant", 1, "--from", "difference", *DEEPER))

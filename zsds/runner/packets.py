@@ -9,10 +9,13 @@ from sqlalchemy.engine import Connection
 
 from zsds.alerts import OwnFacts, Past, build_own_packet, build_packet, candidate_records
 from zsds.associate.history import Epoch, History
+from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
 from zsds.core.programs import programs_shown
+from zsds.db import ledger
 from zsds.db.history import histories_of
-from zsds.db.objects import as_shown, names_of, objects_named, packets_from
+from zsds.db.ledger import Outcome, State
+from zsds.db.objects import as_shown, names_of, objects_named, packets_from, withdraw_packets
 from zsds.io.files import write_bytes
 from zsds.io.packets import encode_packet
 from zsds.io.stamps import read_cutouts, read_stamps
@@ -20,7 +23,7 @@ from zsds.io.store import Store
 from zsds.pipeline.settings import Settings
 from zsds.runner.archive import Archive
 from zsds.runner.forced import forced_histories
-from zsds.runner.versions import files_of
+from zsds.runner.versions import files_of, keep_version
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,36 @@ def run_packets(
                 write_bytes(staging.path("own_packet", candid), encode_packet(made))
     _remove_withdrawn(store, identifier, in_outbox)
     return {"n_packets": len(found)}
+
+
+def withdraw_rejected(connection: Connection, archive: Archive, key: str, owner: str) -> None:
+    """Take back the packets of a quadrant whose difference was done and is now rejected.
+
+    Those that went out stay; the files of the others are kept as a superseded version.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.engine.Connection
+        The transaction that records the rejection.
+    archive : Archive
+    key : str
+        Of the quadrant.
+    owner : str
+        Who works on it.
+    """
+    try:
+        pid = archive.store.load_json("difference_metrics", QuadrantId.parse(key))["facts"]["pid"]
+        unit = ledger.claim(connection, "packets", key, owner, again=True)
+    except (BadInput, KeyError):  # none were ever made
+        return
+    if unit is None:
+        return
+    if unit.version > 1:  # else none were ever finished
+        keep_version(archive.store, "packets", key, unit.version - 1)
+    withdraw_packets(connection, [pid], {})
+    left = {row.path for row in packets_from(connection, [pid])}
+    _remove_withdrawn(archive.store, QuadrantId.parse(key), left)
+    ledger.finish(connection, unit, Outcome(State.REJECTED, "its difference unit was rejected"))
 
 
 def _remove_withdrawn(store: Store, identifier: QuadrantId, in_outbox: Collection[str]) -> None:
