@@ -220,6 +220,17 @@ def test_a_second_run_at_the_same_time_ends_and_touches_nothing(ready_survey, tm
     assert (product_hashes(survey.archive), database_rows(survey.archive)) == before
 
 
+def test_sigterm_while_workers_start_ends_the_run_when_they_have_started():
+    before, started = signal.signal(signal.SIGTERM, signal.default_int_handler), []
+    try:
+        with pytest.raises(KeyboardInterrupt), local.interrupts_ignored():
+            signal.raise_signal(signal.SIGTERM)
+            started.append(True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started
+
+
 def test_workers_are_deaf_to_interrupts():
     before = signal.getsignal(signal.SIGINT)
     with local.interrupts_ignored():

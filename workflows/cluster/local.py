@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from zsds.workflows.cluster.environment import dask_settings, hush
 from zsds.workflows.cluster.units import Distributed
@@ -36,7 +36,7 @@ def local_workers(settings: ClusterSettings, n_workers: int | None) -> Iterator[
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
     hush()
-    with dask.config.set(dask_settings(settings)):
+    with dask.config.set(dask_settings(settings)), ExitStack() as running:
         with interrupts_ignored(), _one_line():
             cluster = LocalCluster(
                 n_workers=n_workers or os.cpu_count() or 1,
@@ -47,7 +47,8 @@ def local_workers(settings: ClusterSettings, n_workers: int | None) -> Iterator[
                 dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
             )
-        with cluster, Client(cluster) as client:
+            running.enter_context(cluster)
+        with Client(cluster) as client:
             watch = Watch(client, "--cluster local", settings.wait_s, "look whether memory is full")
             yield Distributed(client, watch, is_here=True)
 
@@ -65,15 +66,23 @@ def _one_line() -> Iterator[None]:
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Processes started now stay deaf to Ctrl-C, which a terminal sends to all; this one will end them."""
+    """Processes started now stay deaf to Ctrl-C, which a terminal sends to all; this one will end them.
+
+    SIGTERM is heeded at the end: Dask cannot close workers in good order that are half started.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    told: list[int] = []
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, end)
+        if told:
+            signal.raise_signal(told[0])
 
 
 @contextmanager
