@@ -104,6 +104,18 @@ class Claims:
             )
         return replace(task, version=unit.version, night=unit.night, attempt=unit.attempt)
 
+    def require_idle(self, nights: Iterable[str]) -> None:
+        """Make sure that no other run works on some nights.
+
+        Raises
+        ------
+        Busy
+            If one does.
+        """
+        with self.archive.database.read() as connection:
+            for night in nights:
+                self.require_free(ledger.units_of(connection, night, state=State.RUNNING))
+
     def require_free(self, units: Iterable[ledger.Unit]) -> None:
         """Make sure that no other run works on some units; two at once would take turns in giving names.
 

@@ -61,9 +61,7 @@ def run_nights(
     archive.store.clean_staging()
     in_order = sorted(set(nights))
     with Claims(archive, settings, scope) as claims:
-        with archive.database.read() as connection:
-            for night in in_order:
-                claims.require_free(ledger.units_of(connection, night, state=State.RUNNING))
+        claims.require_idle(in_order)
         chains = [chain for night in in_order for chain in plan_night(archive, night, claims)]
         where = cluster_for(cluster, bool(chains) or _are_packets_left(archive, in_order, scope))
         with open_cluster(where, n_workers, settings.cluster, archive.store.root, claims.renew) as workers:

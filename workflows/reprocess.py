@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from zsds.workflows.bookkeeping import Claims
 from zsds.workflows.calibrate import run_calibrations
 from zsds.workflows.night import Progress, run_nights
 
@@ -30,7 +31,10 @@ def reprocess_nights(
     BadInput
         As `run_nights`.
     """
+    archive = open_archive(folder)
+    with Claims(archive, settings) as claims:
+        claims.require_idle(nights)  # before any calibration is made
     if scope.makes("calibration"):
-        for night in calibrated_nights(open_archive(folder), nights):
+        for night in calibrated_nights(archive, nights):
             run_calibrations(folder, night, settings, progress, cluster, n_workers, scope)
     run_nights(folder, nights, settings, progress, cluster, n_workers, scope)

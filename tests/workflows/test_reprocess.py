@@ -1,6 +1,7 @@
 """Part of a night done again: new versions, the old ones kept, alerts with the numbers they had."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -284,3 +285,25 @@ def test_the_preview_counts_alerts_that_went_out(survey):
         assert sum(figures.sent_packets(connection, NIGHT).values()) == 1
     assert preview(opened, [NIGHT], Scope())[-1]["published"] == 1
     assert set(KINDS) == {"science", "difference", "packets"}
+
+
+def test_a_night_that_is_held_is_left_alone_before_any_calibration_is_made(survey):
+    opened = survey.open()
+    with opened.database.write() as connection:
+        ledger.claim(
+            connection,
+            "packets",
+            packets_key(connection),
+            f"{os.uname().nodename}:{os.getppid()}",
+            again=True,
+        )
+    before = product_hashes(survey.archive)
+    called = again(survey, "--night", NIGHT, "--from", "calibration")
+    assert called.status == 1
+    assert "another run" in called.err
+    assert product_hashes(survey.archive) == before
+    assert {unit.version for unit in survey.units("calibration")} == {1}
+
+
+def packets_key(connection):
+    return ledger.units_of(connection, NIGHT, "packets")[0].key

@@ -6,7 +6,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -308,9 +308,10 @@ class Store(Products):
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
-    while folder != top and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+    with suppress(OSError):  # it holds something, perhaps since a moment
+        while folder != top:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _in_use(folder: Path) -> bool:
