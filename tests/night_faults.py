@@ -20,7 +20,7 @@ from pathlib import Path
 from night_events import FAULTS
 from night_trials import FAKED_TIME, Holdings, Place, Trial, holdings, small_disk
 from postgres import running_server
-from survey import NIGHT, SERIAL, Survey, expect, make_archive, make_references, run_night, simulate, zsds
+from survey import Survey, expect, make_ready, run_night
 
 NEEDS = "only root makes small disks, and clocks jump with Debian's package faketime"
 ON_SMALL_DISKS = ("disk full", "disk full beside a publisher")
@@ -97,16 +97,6 @@ class Ground:
 def _require_equal(undisturbed: Tally) -> None:
     if undisturbed.trouble or +undisturbed.wrong:
         raise RuntimeError(f"a night without faults: {undisturbed.row('none')}")
-
-
-def make_ready(folder: Path) -> Survey:
-    """The tiny survey before its night."""
-    night = simulate(folder)
-    ready = Survey(folder / "ready", folder / "sky", night)
-    make_archive(ready.archive, ready.sky)
-    make_references(ready)
-    expect(zsds("calibrate", "--archive", ready.archive, "--night", NIGHT, *SERIAL))
-    return ready
 
 
 @contextmanager

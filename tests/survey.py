@@ -164,18 +164,23 @@ def make_references(survey: Survey) -> None:
     expect(zsds("references", *where, *SERIAL, *REFERENCE_OPTIONS))
 
 
-def make_surveys(folder: Path) -> str:
-    """The archives ``ready`` (before the night) and ``archive`` (after it) below a folder; see `Survey`."""
-    night = simulate(folder)
-    ready = Survey(folder / "ready", folder / "sky", night)
+def make_ready(folder: Path) -> Survey:
+    """The archive ``ready`` below a folder: before its night."""
+    ready = Survey(folder / "ready", folder / "sky", simulate(folder))
     make_archive(ready.archive, ready.sky)
     make_references(ready)
     expect(zsds("calibrate", "--archive", ready.archive, "--night", NIGHT, *SERIAL))
+    return ready
+
+
+def make_surveys(folder: Path) -> str:
+    """The archives ``ready`` (before the night) and ``archive`` (after it) below a folder; see `Survey`."""
+    ready = make_ready(folder)
     done = ready.copied(folder / "archive")
     expect(run_night(done))
     expect(zsds("report", "--archive", done.archive, NIGHT))
     expect(zsds("alerts", "tar", "--archive", done.archive, NIGHT))
-    return night
+    return ready.reference_night
 
 
 def run_night(survey: Survey, *options: object) -> Called:

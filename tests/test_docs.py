@@ -10,19 +10,7 @@ import typer
 import yaml
 
 from zsds.candidates.flags import CANDIDATE_FLAG_MEANINGS, CandidateFlag
-from zsds.cli import (  # noqa: F401 - they register commands
-    alerts,
-    archive,
-    catalogs,
-    demo,
-    images,
-    logs,
-    night,
-    serve,
-    stream,
-    upkeep,
-)
-from zsds.cli.app import app
+from zsds.cli import all_commands
 from zsds.core.flags import FLAG_MEANINGS, Mask
 from zsds.io.kafka import PublishSettings
 from zsds.report import ReportSettings
@@ -56,7 +44,7 @@ def commands(command, name="zsds"):
 
 
 def test_every_command_is_documented_with_an_example():
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(all_commands())
     for name in commands(root):
         words = name.split()
         found = re.search(rf"{name}\b|{' '.join(words[:-1])} [\w|]*\b{words[-1]}\b", TEXT)
@@ -68,7 +56,7 @@ def test_every_command_is_documented_with_an_example():
 
 
 def test_commands_named_in_the_documentation_exist():
-    known = set(commands(typer.main.get_command(app)))
+    known = set(commands(typer.main.get_command(all_commands())))
     groups = {" ".join(name.split()[:2]) for name in known}
     code = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) + re.findall(r"`([^`\n]+)`", TEXT)
     code += re.findall(r"^    (.*)", TEXT, re.MULTILINE)
@@ -134,7 +122,7 @@ def test_every_candidate_flag_has_a_meaning_and_is_documented():
 def test_what_is_not_built_is_said():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = readme.partition("What is not built yet:")[2]
-    known = {name.split()[1] for name in commands(typer.main.get_command(app))}
+    known = {name.split()[1] for name in commands(typer.main.get_command(all_commands()))}
     for command, words in (
         ("forced", "forced photometry"),
         ("release", "data releases"),

@@ -99,8 +99,8 @@ class CalibrationId:
         return f"{self.prefix}_{self.night}_{self.band}_c{self.ccd:02d}_q{self.quadrant}"
 
     @classmethod
-    def parse(cls, key: str, version: int = 1) -> "CalibrationId":
-        """Read it back from the key of its unit.
+    def parse(cls, key: str) -> "CalibrationId":
+        """Read it back from the key of its unit, in version 1.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class CalibrationId:
         """
         place = _match(_CALIBRATION_KEY, key)
         channel = int(place["ccd"]), int(place["quadrant"])
-        return cls(place["night"], place["band"], *channel, version, place["prefix"])
+        return cls(place["night"], place["band"], *channel, prefix=place["prefix"])
 
 
 @dataclass(frozen=True, order=True)
@@ -128,8 +128,8 @@ class ReferenceId:
         return f"{self.prefix}_{self.field:06d}_{self.band}_c{self.ccd:02d}_q{self.quadrant}"
 
     @classmethod
-    def parse(cls, key: str, version: int = 1) -> "ReferenceId":
-        """Read it back from the key of its unit.
+    def parse(cls, key: str) -> "ReferenceId":
+        """Read it back from the key of its unit, in version 1.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class ReferenceId:
         """
         place = _match(_REFERENCE_KEY, key)
         channel = int(place["ccd"]), int(place["quadrant"])
-        return cls(int(place["field"]), place["band"], *channel, version, place["prefix"])
+        return cls(int(place["field"]), place["band"], *channel, prefix=place["prefix"])
 
 
 def _match(pattern: re.Pattern[str], key: str) -> re.Match[str]:

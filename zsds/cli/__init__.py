@@ -18,20 +18,7 @@ INTERRUPTED = 130  # the exit status of a command that Ctrl-C or SIGTERM ended
 def main() -> None:
     """Run the command line; a failure the user can mend is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from zsds.cli import (  # noqa: F401, PLC0415
-        alerts,
-        archive,
-        catalogs,
-        demo,
-        images,
-        logs,
-        night,
-        serve,
-        stream,
-        upkeep,
-    )
-    from zsds.cli.app import app  # noqa: PLC0415
-
+    app = all_commands()
     try:
         with _ended_in_order():
             app()
@@ -54,6 +41,25 @@ def main() -> None:
             raise
         told = " ".join(f"{type(error).__name__}: {error}".split())
         _end(f"a mistake in zsds itself ({told}); please report it with what `zsds --verbose ...` prints", 1)
+
+
+def all_commands() -> typer.Typer:
+    """The command line with every command."""
+    from zsds.cli import (  # noqa: F401, PLC0415
+        alerts,
+        archive,
+        catalogs,
+        demo,
+        images,
+        logs,
+        night,
+        serve,
+        stream,
+        upkeep,
+    )
+    from zsds.cli.app import app  # noqa: PLC0415
+
+    return app
 
 
 @contextmanager
