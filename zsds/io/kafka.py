@@ -200,7 +200,7 @@ class Topic:
             **{"message.timeout.ms": int(BATCH_S * 1000)},
         )
         try:
-            self._reach()
+            reach(self._producer, BATCH_S / 4, self._told)
             if self._transactions:  # from here on no earlier sender of this topic can add to it
                 self._asked(self._producer.init_transactions, BATCH_S / 2)
             self._make()
@@ -311,22 +311,6 @@ class Topic:
         if self._refusals or n_waiting:
             waiting = KafkaError(KafkaError._TIMED_OUT, f"{n_waiting} messages were not taken")
             raise self._told(next(iter(self._refusals.values()), waiting))
-
-    def _reach(self) -> None:
-        """Wait for a broker's first answer; what keeps it away for good, as a password, is told at once."""
-        from confluent_kafka import KafkaException  # noqa: PLC0415
-
-        end = time.monotonic() + BATCH_S / 4
-        while True:
-            try:
-                self._producer.list_topics(timeout=1)
-            except KafkaException as error:
-                self._asked(self._producer.poll, 0)  # the client tells its troubles now
-                reason = self._told(error.args[0])
-                if not isinstance(reason, Unreachable) or time.monotonic() > end:
-                    raise reason from error
-            else:
-                return
 
     def _make(self) -> None:
         """Make sure that the topic exists; a broker that makes topics itself need not let us."""
@@ -444,6 +428,31 @@ def open_reader(options: KafkaOptions, group: str, **more: Any) -> Any:
     """A consumer of committed messages that tells where a partition ends."""
     ours = {"group.id": group, "isolation.level": "read_committed", "enable.auto.commit": False}
     return _client("Consumer", options, **ours, **{"enable.partition.eof": True, **more})
+
+
+def reach(client: Any, patience_s: float, failed: Callable[[Any], Exception]) -> None:
+    """Wait for a broker's first answer; what keeps it away for good, as a password, is told at once.
+
+    Parameters
+    ----------
+    client : confluent_kafka.Producer or confluent_kafka.Consumer
+    patience_s : float
+    failed : callable
+        What to raise for an error of the client; an `Unreachable` is waited for.
+    """
+    from confluent_kafka import KafkaException  # noqa: PLC0415
+
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            client.list_topics(timeout=1)
+        except KafkaException as error:
+            client.poll(0)  # the client tells its troubles now
+            reason = failed(error.args[0])
+            if not isinstance(reason, Unreachable) or time.monotonic() > end:
+                raise reason from error
+        else:
+            return
 
 
 def until_the_end(reader: Any, parts: Sequence[Any], failed: Callable[[Any], Exception]) -> Iterator[Any]:

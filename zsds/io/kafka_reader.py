@@ -9,7 +9,7 @@ from typing import Any
 
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
-from zsds.io.kafka import STEP_S, KafkaOptions, open_reader, told, until_the_end
+from zsds.io.kafka import STEP_S, KafkaOptions, open_reader, reach, told, until_the_end
 from zsds.io.messages import decode_message
 from zsds.io.registry import Registry
 
@@ -137,12 +137,17 @@ def read_topic(options: KafkaOptions, topic: str) -> Iterator[Any]:
 
     troubles: list[Any] = []
     reader = open_reader(options, f"zsds-{uuid.uuid4()}", error_cb=troubles.append)
+
+    def failed(error: Any) -> BadInput:
+        return told(error, options, troubles[-1] if troubles else None)
+
     try:
+        reach(reader, PATIENCE_S, failed)
         found = reader.list_topics(timeout=PATIENCE_S).topics.get(topic)
         numbers = found.partitions if found is not None else ()
         parts = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers]
-        yield from until_the_end(reader, parts, lambda error: told(error, options))
+        yield from until_the_end(reader, parts, failed)
     except KafkaException as error:
-        raise told(error.args[0], options, troubles[-1] if troubles else None) from error
+        raise failed(error.args[0]) from error
     finally:
         reader.close()
