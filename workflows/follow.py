@@ -138,6 +138,7 @@ class _Exposure:
     ccds: set[int] = field(default_factory=set)  # whose frames have landed
     landed: dict[str, float] = field(default_factory=dict)  # when, by quadrant; seconds of the clock
     last: float = field(default_factory=time.monotonic)  # when the last frame came
+    settled: bool = False  # no more frames are waited for
     found: set[str] = field(default_factory=set)  # quadrants with a difference that has no packets yet
     packing: set[str] = field(default_factory=set)  # quadrants whose packets are being made
     n_alerts: int = 0
@@ -160,6 +161,7 @@ class _Live:
     registered: list[Frame] = field(default_factory=list)  # not planned yet
     results: list[Finished] = field(default_factory=list)  # not recorded yet
     versions: tuple[int, int] = (0, 0)  # of calibrations and references when last planned
+    silent: set[int] = field(default_factory=set)  # CCDs that were waited for in vain and gave no frame since
     no_more: bool = False  # frames will come
 
     @property
@@ -266,6 +268,7 @@ class _Live:
                 exposure = self._exposure(str(identifier))
                 with about("science", str(identifier), identifier.night):
                     log.info("its frame %s has landed", frame.path)
+                self.silent.discard(frame.ccd)
                 exposure.ccds.add(frame.ccd)
                 exposure.landed[str(identifier)] = landed
                 exposure.last = time.monotonic()
@@ -307,7 +310,7 @@ class _Live:
         """Name what exposures have found, in order of time as far as no earlier one still runs."""
         busy = {_when(key) for kind, key in self.chains if kind != "packets"}
         for when, exposure in sorted(self.exposures.items()):
-            if when in busy or self._lacks_frames(exposure):
+            if when in busy or not self._settle(when, exposure):
                 return
             if exposure.found:
                 with self.archive.database.read() as connection:
@@ -317,11 +320,22 @@ class _Live:
                 exposure.packing |= {chain[0].key for chain in chains}
                 self._submit(chains)
 
-    def _lacks_frames(self, exposure: _Exposure) -> bool:
-        """Whether an exposure may still get frames."""
-        if self.no_more or not exposure.ccds or exposure.ccds == set(self.archive.camera.detectors):
+    def _settle(self, when: tuple[str, int], exposure: _Exposure) -> bool:
+        """Whether an exposure waits for no more frames; a CCD that stays silent is waited for only once."""
+        lacking = set(self.archive.camera.detectors) - exposure.ccds - self.silent
+        if exposure.settled or self.no_more or not exposure.ccds:
+            return True
+        if lacking and time.monotonic() - exposure.last < STRAGGLER_S:
             return False
-        return time.monotonic() - exposure.last < STRAGGLER_S
+        if lacking:
+            self.silent |= lacking
+            named = ", ".join(map(str, sorted(lacking)))
+            self.tell(
+                f"{when[0]} field {when[1]}: no frame of CCD {named} in {STRAGGLER_S:.0f} s; "
+                "going on without, and not waiting again until one lands"
+            )
+        exposure.settled = True
+        return True
 
     def _exposure(self, key: str) -> _Exposure:
         return self.exposures.setdefault(_when(key), _Exposure())

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import yaml
+from astropy.io import fits
 from survey import NIGHT, Survey, database_rows, forget_frames, zsds
 from zsds.workflows import follow
 from zsds.workflows.follow import follow_nights
@@ -210,6 +212,35 @@ def test_the_landing_counts_however_old_the_frame(unseen, tmp_path):
         time.sleep(2.5 * follow.LOOK_S)
     assert [unit.attempt for unit in unseen.units("science")] == [1, 1]
     assert all(0 < unit.metrics["latency_s"] < WAIT_S for unit in unseen.units("packets"))
+
+
+def test_a_silent_ccd_is_waited_for_once_until_it_speaks(unseen, tmp_path, monkeypatch):
+    monkeypatch.setattr(follow, "STRAGGLER_S", 3.0)
+    camera = Path(unseen.open().store.camera)
+    described = yaml.safe_load(camera.read_text())
+    camera.write_text(
+        yaml.safe_dump({**described, "detectors": {**described["detectors"], 2: {"x_arcsec": 900}}})
+    )
+    incoming = tmp_path / "incoming"
+
+    def heard(told, word):
+        return sum(word in line for line in told)
+
+    with followed(unseen, incoming) as told:
+        shutil.copy(unseen.frames[0], incoming)
+        wait_for(lambda: heard(told, "alerts"))
+        assert [line for line in told if "no frame of CCD 2 in 3 s" in line] == told[:1]
+        monkeypatch.setattr(follow, "STRAGGLER_S", WAIT_S)  # so long would the others be waited for
+        of_other = shutil.copy(unseen.frames[2], tmp_path)
+        with fits.open(of_other, mode="update") as frame:
+            frame[0].header["CCD_ID"] = 2
+        shutil.copy(unseen.frames[1], incoming)
+        wait_for(lambda: heard(told, "alerts") == 2)
+        monkeypatch.setattr(follow, "STRAGGLER_S", 3.0)
+        shutil.move(of_other, incoming)  # CCD 2 is heard of again, CCD 1 not in this exposure
+        wait_for(lambda: heard(told, "no frame of CCD 1 in 3 s"))
+    assert heard(told, "no frame of CCD") == 2
+    assert len(unseen.units("packets")) == 4
 
 
 def test_a_folder_that_is_not_there(unseen, tmp_path):
