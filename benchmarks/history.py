@@ -129,6 +129,11 @@ def store_elsewhere(database: Database, first: int, n: int) -> None:
         connection.execute(sa.text("ANALYZE"))  # as servers do by themselves
 
 
+def sizes_to(largest: int, first: int = 10_000) -> list[int]:
+    """Numbers of detections stored, each ten times the one before."""
+    return [n for n in (first * 10**k for k in range(10)) if n <= largest]
+
+
 def lookup_costs(database: Database, sizes: Sequence[int], rounds: int = 15) -> list[dict[str, float]]:
     """Wall-clock and core milliseconds a candidate, the median of some rounds, for each number stored."""
     sky, epoch = quadrant_sky(), Epoch(MJD + JD_MINUS_MJD, 600, 32)
@@ -260,7 +265,7 @@ def main(
     forced: Annotated[bool, typer.Option(help="Forced photometry too.")] = True,
 ) -> None:
     """Measure what the past of packets costs."""
-    sizes = [n for n in (10_000, 100_000, 1_000_000, 10_000_000) if n <= largest]
+    sizes = sizes_to(largest)
     with tempfile.TemporaryDirectory(prefix="zsds-history-") as folder:
         database = create_database(url or f"sqlite:///{folder}/history.sqlite")
         name = database.engine.dialect.name

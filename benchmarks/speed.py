@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from zsds.workflows.cluster import WORKER_ENVIRONMENT
 
+from benchmarks.history import sizes_to
 from benchmarks.machine import machine_facts
 from benchmarks.peers.speed import CHAINS, chain_row, load_pixels, peer_rows
 from benchmarks.timing import quadrant as units
@@ -159,6 +160,9 @@ def main(
     database: Annotated[
         str | None, typer.Option(help="Empty database for the parts night and database; default: SQLite.")
     ] = None,
+    largest: Annotated[
+        int, typer.Option(help="Detections stored at last, for the part database.")
+    ] = 1_000_000,
     profile: Annotated[bool, typer.Option(help="Also list the functions that took longest.")] = False,
     show: Annotated[
         bool, typer.Option("--markdown", help="Print the last result as Markdown tables.")
@@ -181,7 +185,7 @@ def main(
     result = measure_speed(
         out / name, SMALL if small else QuadrantPlan(), parts,
         runs=runs, reuse=reuse, profile=profile, n_quadrants=n_quadrants, database=database,
-        n_exposures=20 if small else EXPOSURES, sizes=(1000, 10_000) if small else (10_000, 1_000_000),
+        n_exposures=20 if small else EXPOSURES, sizes=sizes_to(10_000, 1000) if small else sizes_to(largest),
     )  # fmt: skip
     memo.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     typer.echo(table(result))

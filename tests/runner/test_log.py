@@ -214,6 +214,22 @@ def test_followed_lines_come_as_they_are_written(root, monkeypatch):
     assert next(lines)["message"] == "half"
 
 
+@pytest.mark.parametrize(("there", "told"), [((), 1), ((line_of(),), 0)])
+def test_a_name_that_is_followed_before_it_has_lines_is_told(root, monkeypatch, caplog, there, told):
+    monkeypatch.setattr(log_lines, "LOOK_S", 0.01)
+    put(root, "a-1.jsonl", *there, line_of(OTHER))
+    wanted = Wanted((KEY,), level="error")
+
+    def fail():
+        put(root, "b-2.jsonl", line_of(level="ERROR", message="failed"))
+
+    threading.Timer(0.1, fail).start()
+    assert next(follow_lines(root, wanted))["message"] == "failed"
+    assert [f"{KEY}: is in no line of the log" in record.getMessage() for record in caplog.records] == [
+        True
+    ] * told
+
+
 def test_text_for_people_moves_no_cursor():
     line = json.loads(
         line_of(message="a\x1b[2Jb\nc", traceback="Traceback\n  in \x07x\n", host="h", pid=1, attempt=3)

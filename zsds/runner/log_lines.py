@@ -2,6 +2,7 @@
 
 import heapq
 import json
+import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from zsds.core.errors import BadInput
 from zsds.products import path as product_path
 
+log = logging.getLogger(__name__)
 LEVELS = ("info", "warning", "error")
 LOOK_S = 0.5  # between looks for new lines
 BLOCK = 1 << 15  # bytes of a file read at once, when thousands are merged
@@ -75,11 +77,15 @@ def read_lines(archive: Path, wanted: Wanted) -> Iterator[Line]:
 
 
 def follow_lines(archive: Path, wanted: Wanted) -> Iterator[Line]:
-    """Lines that are there, then lines as they come, for ever."""
+    """Lines that are there, then lines as they come, for ever; a name that has none yet is told."""
     tail = _Tail(archive, wanted)
+    lines = tail.new_lines()
+    if not tail.found:
+        log.warning("%s; waiting for lines", _nothing(archive, wanted))
     while True:
-        yield from tail.new_lines()
+        yield from lines
         time.sleep(LOOK_S)
+        lines = tail.new_lines()
 
 
 @dataclass
@@ -89,6 +95,7 @@ class _Tail:
     archive: Path
     wanted: Wanted
     read: dict[Path, int] = field(default_factory=dict)  # bytes of each file
+    found: bool = False  # any line, of whatever level
 
     def new_lines(self) -> list[Line]:
         """Lines since the last time, in order of time."""
@@ -97,6 +104,7 @@ class _Tail:
             for text, end in _texts(path, self.read.get(path, 0)):
                 self.read[path] = end
                 lines += _parsed([text], self.wanted)
+        self.found = self.found or bool(lines)
         return sorted((line for line in lines if self.wanted.is_grave(str(line["level"]))), key=_time_of)
 
 
