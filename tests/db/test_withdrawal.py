@@ -1,20 +1,13 @@
 """Packets of a quadrant done again leave the outbox, but not those that went out already."""
 
 import numpy as np
-import pytest
 
 from zsds.core.tables import new_table
-from zsds.db import create_database
 from zsds.db.objects import add_packets, packets_of, withdraw_packets
 from zsds.db.schema import packets as packet_table
 from zsds.pipeline.naming import NamingSettings, name_exposure
 
 PID = 739260763115
-
-
-@pytest.fixture
-def database(tmp_path):
-    return create_database(f"sqlite:///{tmp_path}/zsds.sqlite")
 
 
 def detections(n):
