@@ -162,6 +162,7 @@ def test_packets_that_are_gone_leave_the_folder_but_not_those_that_went_out(surv
 
 def test_alerts_of_an_image_that_is_rejected_now_are_withdrawn_but_not_those_that_went_out(survey):
     opened = survey.open()
+    rows = database_rows(survey.archive)
     with opened.database.write() as connection:
         before = packets_of(connection, NIGHT)
         sent = before[0]["candid"]
@@ -179,12 +180,21 @@ def test_alerts_of_an_image_that_is_rejected_now_are_withdrawn_but_not_those_tha
     assert [p.name for p in (survey.archive / "alerts").rglob("*.avro")] == [f"{sent}.avro"]
     kept = {p.name for p in (survey.archive / "superseded" / "packets").rglob("*.avro")}
     assert kept == {f"{row['candid']}.avro" for row in before}
+    of_night = {row["pid"] for row in rows["coverage"] if NIGHT in row["unit"]}
+    left = database_rows(survey.archive)
+    (kept,) = [row for row in left["detections"] if row["pid"] in of_night]
+    assert kept["candid"] == sent
+    assert [row["pid"] for row in left["coverage"] if row["pid"] in of_night] == [kept["pid"]]
+    assert len(left["coverage"]) == len(rows["coverage"]) - len(of_night) + 1
+    numbers = {row["id"] for row in left["coverage"]}
+    assert {row["coverage_id"] for row in left["coverage_cells"]} == numbers
     expect(zsds("night", NIGHT, "--archive", survey.archive, *SERIAL))
     with opened.database.read() as connection:
         after = packets_of(connection, NIGHT)
     assert [(row["candid"], row["object_id"]) for row in after] == [
         (row["candid"], row["object_id"]) for row in before
     ]
+    assert database_rows(survey.archive)["detections"] == rows["detections"]
 
 
 def test_prune_removes_old_versions_and_products_and_no_more(survey):

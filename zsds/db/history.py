@@ -89,10 +89,34 @@ def save_detections(
     if np.any(detections["pid"] != pid):
         raise ValueError(f"detections of other quadrants among those of pid {pid}")
     rows = _rows(detections, records)
+    _remove_unsent(connection, pid)
+    put(connection, detection_table, rows, ["candid"])
+
+
+def forget_search(connection: Connection, pid: int) -> None:
+    """Forget that a quadrant was searched, and what was found there, as its image turned out to be no good.
+
+    Detections that became packets stay, and if there are any, so does the quadrant's coverage: whoever has
+    those packets finds them in the history of later ones, and never more detections than exposures.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.engine.Connection
+        A writing transaction, in which the packets that did not go out were withdrawn.
+    pid : int
+        Processing id of the quadrant.
+    """
+    _remove_unsent(connection, pid)
+    if connection.scalar(sa.select(sa.exists().where(detection_table.c.pid == pid))):
+        return
+    connection.execute(coverage_table.delete().where(coverage_table.c.pid == pid))  # and its cells
+
+
+def _remove_unsent(connection: Connection, pid: int) -> None:
+    """Remove detections of a quadrant that are no packets."""
     is_packet = sa.exists().where(packets.c.candid == detection_table.c.candid)  # looked up one by one
     gone = sa.and_(detection_table.c.pid == pid, ~is_packet)
     connection.execute(detection_table.delete().where(gone))
-    put(connection, detection_table, rows, ["candid"])
 
 
 def _rows(detections: Table, records: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:

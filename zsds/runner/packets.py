@@ -13,7 +13,7 @@ from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
 from zsds.core.programs import programs_shown
 from zsds.db import ledger
-from zsds.db.history import histories_of
+from zsds.db.history import forget_search, histories_of
 from zsds.db.ledger import Outcome, State
 from zsds.db.objects import as_shown, names_of, objects_named, packets_from, withdraw_packets
 from zsds.io.files import write_bytes
@@ -75,7 +75,7 @@ def run_packets(
 
 
 def withdraw_rejected(connection: Connection, archive: Archive, key: str, owner: str) -> None:
-    """Take back the packets of a quadrant whose difference was done and is now rejected.
+    """Take back the packets of a quadrant whose difference was done and is now rejected, and what it found.
 
     Those that went out stay; the files of the others are kept as a superseded version.
 
@@ -99,6 +99,7 @@ def withdraw_rejected(connection: Connection, archive: Archive, key: str, owner:
     if unit.version > 1:  # else none were ever finished
         keep_version(archive.store, "packets", key, unit.version - 1)
     withdraw_packets(connection, [pid], {})
+    forget_search(connection, pid)
     left = {row.path for row in packets_from(connection, [pid])}
     _remove_withdrawn(archive.store, QuadrantId.parse(key), left)
     ledger.finish(connection, unit, Outcome(State.REJECTED, "its difference unit was rejected"))
