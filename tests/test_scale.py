@@ -105,3 +105,5 @@ def test_sources_are_found_again(tmp_path):
     shared = [len(a & b) / len(a) for a, b in zip(places[:64], places[64:], strict=True)]
     assert np.mean(shared) == pytest.approx(1 / database.POPULATION, abs=0.05)
     assert {len(places_of) for places_of in places} == {night.n_found}
+    night.move_on()
+    assert {key.field for _ in range(2) for key in night._found()} == {602, 603}

@@ -116,7 +116,8 @@ def database_costs(
     sizes : sequence of int
         Rising.
     n_exposures : int
-        Measured at each size; the first of all are not, since nothing is known of their fields before.
+        Measured at each size, in fields of their own, so that each size finds as much of their past; as the
+        first of a field find none of it, they are not measured.
 
     Returns
     -------
@@ -128,17 +129,18 @@ def database_costs(
     with TemporaryDirectory(prefix="zsds-database-") as folder:
         archive = _new_archive(Path(folder) / "archive", url)
         night = Exposures(archive, sample)
-        for _ in range(2 * len(FIELDS)):
-            night.expose(Costs(archive.database))
         grown = 0
         for before, size in zip((0, *sizes), sizes, strict=False):
             store_elsewhere(archive.database, before, size)
+            for _ in range(2 * len(FIELDS)):
+                night.expose(Costs(archive.database))
             costs, held = Costs(archive.database), _bytes(archive.database)
             for _ in range(n_exposures):
                 night.expose(costs)
             grown = max(grown, _bytes(archive.database) - held)
             spent = {name: (each / n_exposures).tolist() for name, each in costs.spent.items()}
             result["sizes"][size] = spent
+            night.move_on()
         archive.database.close()
     return {**result, "bytes": grown / n_exposures}
 
@@ -162,9 +164,13 @@ class Exposures:
 
     def __init__(self, archive: Archive, sample: Sample) -> None:
         self.archive, self.sample = archive, sample
-        self.n, self.dice = 0, np.random.default_rng(4)
+        self.n, self.fields, self.dice = 0, FIELDS, np.random.default_rng(4)
         self.n_alerts = round(ALERTS / EXPOSURES / QUADRANTS)
         self.n_found = round(self.n_alerts * DETECTIONS_PER_ALERT)
+
+    def move_on(self) -> None:
+        """To fields where nobody has been."""
+        self.fields = tuple(field + len(self.fields) for field in self.fields)
 
     def expose(self, costs: Costs) -> None:
         """Another exposure, from its candidates to its packets in the topic."""
@@ -222,7 +228,7 @@ class Exposures:
                     publications.settle(connection, held, taken, taken, "cluster", {0: start})
 
     def _found(self) -> dict[QuadrantId, Found]:
-        mjd, place = MJD + self.n * HOURS, FIELDS[self.n % len(FIELDS)]
+        mjd, place = MJD + self.n * HOURS, self.fields[self.n % len(self.fields)]
         self.n += 1
         channels = ((ccd, quadrant) for ccd in range(1, CCDS + 1) for quadrant in range(1, 5))
         identifiers = [QuadrantId(file_time(mjd), place, BAND, *channel) for channel in channels]
