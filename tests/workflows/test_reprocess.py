@@ -140,6 +140,22 @@ def test_a_version_survives_an_attempt_killed_while_its_files_move(survey, monke
         assert stored == {name: before[name] for name in stored}
 
 
+def test_alerts_that_were_lost_and_found_again_are_not_sent_again(survey):
+    opened = survey.open()
+    rows = database_rows(survey.archive)
+    with opened.database.write() as connection:
+        connection.execute(packet_table.update().values(published=True))
+    fewer = ("--set", "difference.candidates.threshold=30")
+    expect(again(survey, "--quadrant", 1, "--night", NIGHT, "--from", "difference", *fewer))
+    assert len(database_rows(survey.archive)["detections"]) < len(rows["detections"])
+    expect(zsds("night", NIGHT, "--archive", survey.archive, *SERIAL))
+    with opened.database.read() as connection:
+        packets = packets_of(connection, NIGHT)
+    assert all(row["published"] for row in packets)
+    assert [row["candid"] for row in packets] == [row["candid"] for row in rows["packets"]]
+    assert database_rows(survey.archive)["detections"] == rows["detections"]
+
+
 def test_packets_that_are_gone_leave_the_folder_but_not_those_that_went_out(survey):
     opened = survey.open()
     with opened.database.write() as connection:

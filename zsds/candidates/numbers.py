@@ -1,9 +1,11 @@
 """Numbers of candidates: within a sign by rank; in a later version of an image, sources keep theirs."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Table, vstack
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -11,22 +13,27 @@ from zsds.core.errors import UnusableData
 from zsds.core.ids import ROWS_PER_SIGN, candidate_id
 
 SAME_PX = 1.0  # peaks of one sign are resolved no closer than this
+GONE = ["is_positive", "tblid", "x", "y"]  # what stays known of a candidate that is found no more
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """Candidates of one image with their numbers.
+    """Candidates of one image with their numbers, and who else ever had one.
 
     Parameters
     ----------
     candidates : Table
         With the columns ``tblid`` and ``candid``.
-    n_given : tuple of int
-        Numbers that were ever given to negative and to positive candidates of the image.
+    gone : Table
+        Those of earlier versions that are not found now: `GONE`.
     """
 
     candidates: Table
-    n_given: tuple[int, int]
+    gone: Table
+
+    def of_sign(self, positive: bool) -> list[Table]:
+        """Candidates of a sign, then those that are gone."""
+        return [table[table["is_positive"] == positive][GONE] for table in (self.candidates, self.gone)]
 
 
 def number(found: Table, pid: int) -> Table:
@@ -36,37 +43,39 @@ def number(found: Table, pid: int) -> Table:
     return _with_numbers(found, rank, pid)
 
 
-def numbers_of(candidates: Table) -> Numbered:
-    """Candidates that have numbers, where no others were ever given."""
-    positive, row = candidates["is_positive"], candidates["tblid"]
-    negative_given, positive_given = (1 + max(row[chosen], default=-1) for chosen in (~positive, positive))
-    return Numbered(candidates, (int(negative_given), int(positive_given)))
+def numbers_of(candidates: Table, gone: Mapping[str, Sequence[Any]] | None = None) -> Numbered:
+    """Candidates that have numbers, and columns of those that had some in earlier versions."""
+    values = gone or dict.fromkeys(GONE, ())
+    table = Table({name: np.array(values[name], candidates[name].dtype) for name in GONE})
+    return Numbered(candidates, table)
 
 
 def number_again(found: Table, pid: int, before: Numbered) -> Numbered:
-    """Candidates of an image that was made again: who was there before keeps the number.
+    """Candidates of an image that was made again: who was ever there keeps the number.
 
-    A candidate is one of those before if both are each other's nearest of the sign, closer than `SAME_PX`.
-    Others get numbers that nobody ever had, so that no alert that went out can be taken for another source;
-    only when these run out, such as are free now.
+    A candidate is one of those of the version before, or else of an earlier one, if both are each other's
+    nearest of the sign, closer than `SAME_PX`. Others get numbers that nobody ever had, so that no alert that
+    went out can be taken for another source; only when these run out, such as are free now.
 
     Raises
     ------
     UnusableData
         With more candidates of one sign than there are numbers.
     """
-    numbers = np.empty(len(found), np.int64)
-    n_given = list(before.n_given)
-    for sign, positive in enumerate((False, True)):
+    numbers = np.full(len(found), -1)
+    gone = []
+    for positive in (False, True):
         here = np.flatnonzero(found["is_positive"] == positive)
-        old = before.candidates[before.candidates["is_positive"] == positive]
-        partner = _partners(_places(found[here]), _places(old))
-        known = np.append(old["tblid"], -1)[partner]
-        fresh = _fresh_numbers(int(np.sum(partner < 0)), n_given[sign], set(known.tolist()))
-        known[partner < 0] = fresh
-        numbers[here] = known
-        n_given[sign] = max(n_given[sign], 1 + max(fresh, default=-1))
-    return Numbered(_with_numbers(found, numbers, pid), (n_given[0], n_given[1]))
+        known = before.of_sign(positive)
+        for old in known:
+            unknown = here[numbers[here] < 0]
+            partner = _partners(_places(found[unknown]), _places(old))
+            numbers[unknown] = np.append(old["tblid"], -1)[partner]
+        ever, unknown = vstack(known), here[numbers[here] < 0]
+        n_given = 1 + int(max(ever["tblid"], default=-1))
+        numbers[unknown] = _fresh_numbers(len(unknown), n_given, set(numbers[here].tolist()))
+        gone.append(ever[~np.isin(ever["tblid"], numbers[here])])
+    return Numbered(_with_numbers(found, numbers, pid), vstack(gone))
 
 
 def _with_numbers(found: Table, numbers: NDArray[np.int64], pid: int) -> Table:

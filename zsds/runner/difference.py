@@ -71,7 +71,7 @@ def run_difference(
         "difference_limiting_mag": result.limiting_mag,
         "score_counts": result.score_counts.tolist(),
         "n_own_epochs": _own_epochs(reference, identifier.night),
-        "n_numbers": numbered.n_given,
+        "gone": {name: numbered.gone[name].tolist() for name in numbered.gone.colnames},
         "facts": facts,
         "image": image_facts(store, science, result, reference_id, made_from),
         "made_with": {name: made_from[name] for name in ("software", "settings")},
@@ -83,7 +83,7 @@ def run_difference(
     return {
         name: value
         for name, value in metrics.items()
-        if name not in ("facts", "image", "made_with", "n_numbers", "score_counts")
+        if name not in ("facts", "image", "made_with", "gone", "score_counts")
     }
 
 
@@ -126,19 +126,18 @@ def _load_science(store: Store, identifier: QuadrantId) -> tuple[Exposure, Table
 
 
 def _numbered(store: Store, info: Info, found: Table) -> Numbered:
-    """The candidates; those that the version before had too with the numbers they have there."""
+    """The candidates; those that a version before had too with the numbers they had there."""
     kept, fresh = newest_kept(store, "difference", info.id), numbers_of(found)
     if not kept:
         return fresh
     before = find_version(store, "difference", info.id, kept)
     try:
         known = before.load_table("candidates", info.id, "candidates")
-        n_given = before.load_json("difference_metrics", info.id).get("n_numbers")
+        gone = before.load_json("difference_metrics", info.id).get("gone")
     except BadInput as error:
         log.warning("candidates get new numbers, whatever they had before: %s", error)
         return fresh
-    given = numbers_of(known) if n_given is None else Numbered(known, tuple(n_given))
-    return number_again(found, processing_id(info.start_mjd, info.channel), given)
+    return number_again(found, processing_id(info.start_mjd, info.channel), numbers_of(known, gone))
 
 
 def _neighbours(archive: Archive, science: Exposure, reference: ReferenceId) -> Neighbours:
