@@ -7,7 +7,7 @@ kept, and the packets are marked as published: by the functions that a night cal
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,7 +99,8 @@ def server_core_s(database: Database) -> float:
         ended = server.cpu_times()
         times = [ended.children_user, ended.children_system]
         for process in server.children():
-            times += process.cpu_times()[:2]
+            with suppress(psutil.NoSuchProcess):  # it has ended, and counts as the server's
+                times += process.cpu_times()[:2]
         return sum(times)
 
 

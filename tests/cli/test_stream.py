@@ -5,14 +5,18 @@ import re
 
 import outbox
 import pytest
+import sqlalchemy as sa
 from kafka_broker import running_broker
 from outbox import FIRST, NIGHT, add_quadrant
 from survey import expect, zsds
 
 from zsds.core.alert_schema import schema_text
+from zsds.core.ids import JD_MINUS_MJD
 from zsds.core.stream import SCHEMAS, public_topics
-from zsds.io.packets import decode_packet, read_packets
+from zsds.db.schema import metadata
+from zsds.io.packets import decode_packet, read_packet, read_packets
 from zsds.io.registry import Registry
+from zsds.runner.archive import open_archive
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +120,41 @@ def test_a_night_from_raw_frames_reaches_its_topic_and_its_tar(done_survey, tmp_
             0,
         ]
     assert [row["where"] for row in rows] == [f"ztf_{NIGHT}_programid1", f"ztf_public_{NIGHT}.tar.gz"]
+
+
+@pytest.mark.parametrize("table", ["frames", "coverage"])
+def test_an_epoch_that_became_proprietary_goes_out_in_no_public_packet(done_survey, tmp_path, table):
+    """Whether only the frame was registered again with another program, or its quadrants were done again."""
+    archive = done_survey.copied(tmp_path / "archive").archive
+    opened = open_archive(archive)
+    read = [read_packet(file) for file in (archive / "alerts").rglob("*.avro")]
+    packets = {packet.candid: packet for packet in read}
+    _, hidden, _ = sorted({p.value("jd") for p in packets.values()})
+    own = {candid for candid, p in packets.items() if p.value("jd") == hidden}
+    showing = {candid for candid, p in packets.items() if any(e["jd"] == hidden for e in p.history)}
+    sent_ones = set(packets) - own - showing
+    assert all((own, showing, sent_ones))
+    changed = metadata.tables[table]
+    start = changed.c.jd if table == "coverage" else changed.c.start_mjd + JD_MINUS_MJD
+    when = sa.func.abs(start - hidden) < 1e-5
+    with opened.database.write() as connection:
+        assert connection.execute(changed.update().where(when).values(program_id=2)).rowcount
+    opened.database.close()
+    with running_broker() as broker:
+        broker.tell("topic", f"ztf_{NIGHT}_programid1", 4)
+        at = ("--broker", broker.address, "--archive", archive)
+        called = zsds("alerts", "publish", NIGHT, *at, "--json")
+        assert called.status == 1
+        assert "is proprietary now" in called.err
+        (sent,) = json.loads(called.out)
+        assert (sent["sent"], sent["refused"]) == (len(sent_ones), len(own | showing))
+        out = tmp_path / "out"
+        expect(zsds("alerts", "consume", *at[:2], "--count", sent["sent"], "--out", out))
+    assert {int(file.stem) for file in out.iterdir()} == sent_ones
+    called = zsds("alerts", "tar", NIGHT, "--archive", archive, "--out", tmp_path / "tars")
+    assert called.status == 1
+    assert "shows proprietary epochs" in called.err
+    assert not list((tmp_path / "tars").iterdir())
 
 
 def test_schemas_are_listed_and_checked(archive, tmp_path):

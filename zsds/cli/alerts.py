@@ -128,6 +128,7 @@ def tar(
     from zsds.core.programs import PUBLIC_PROGRAM  # noqa: PLC0415
     from zsds.io.packets import tar_night  # noqa: PLC0415
     from zsds.products import TAR_OF  # noqa: PLC0415
+    from zsds.runner.embargo import Embargo  # noqa: PLC0415
     from zsds.runner.publish import packets_made, require_made  # noqa: PLC0415
     from zsds.runner.status import require_night  # noqa: PLC0415
 
@@ -137,7 +138,8 @@ def tar(
     stream = Stream(opened.camera.prefix, night, PUBLIC_PROGRAM, schema)
     paths, n_other = packets_made(opened, stream)
     target = opened.store.path(TAR_OF[schema], night, stream.prefix)
-    made = tar_night(paths, out / target.name if out else target)
+    may_show = Embargo(opened, PUBLIC_PROGRAM).allows
+    made = tar_night(paths, out / target.name if out else target, may_show)
     left_out = made.n_withheld + n_other
     typer.echo(
         f"{made.path}: {made.n_packets} public packets, {left_out} proprietary or unfinished ones left out"

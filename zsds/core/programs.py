@@ -25,9 +25,24 @@ def program_of(record: Mapping[str, Any]) -> int:
 
 def programs_in(record: Mapping[str, Any]) -> frozenset[int]:
     """Programs of everything in an alert record: its exposure and each epoch of its history."""
-    rows = [row for name in _HISTORIES for row in record.get(name) or ()]
-    found = {_program(row) for row in (record.get("exposure") or record["candidate"], *rows)}
+    found = {_program(row) for row in _epochs(record)}
     return frozenset(int(program) for program in found if program is not None)
+
+
+def is_public(record: Mapping[str, Any]) -> bool:
+    """Whether everybody may see an alert record, by what it says itself."""
+    return programs_in(record) == {PUBLIC_PROGRAM}
+
+
+def pids_in(record: Mapping[str, Any]) -> frozenset[int]:
+    """Processing ids of all quadrants that an alert record shows."""
+    found = {row.get("pid") for row in _epochs(record)}
+    return frozenset(int(pid) for pid in found if pid is not None)
+
+
+def _epochs(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    own = record.get("exposure") or record["candidate"]
+    return [own, *(row for name in _HISTORIES for row in record.get(name) or ())]
 
 
 def _program(row: Mapping[str, Any]) -> Any:

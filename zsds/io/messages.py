@@ -21,7 +21,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
-from zsds.core.programs import program_of, programs_in, programs_shown
+from zsds.core.programs import pids_in, program_of, programs_in, programs_shown
 from zsds.io.packets import FETCH_AGAIN, MAGIC, container, decode_packet
 from zsds.io.registry import Registry
 
@@ -40,11 +40,14 @@ class Message:
     candid : int
     object_id : str
         What keeps the alerts of an object in one partition, in order.
+    pids : frozenset of int
+        Processing ids of the quadrants that it shows.
     key, value : bytes
     """
 
     candid: int
     object_id: str
+    pids: frozenset[int]
     key: bytes
     value: bytes
 
@@ -76,7 +79,7 @@ def encode_message(
     try:
         record = schemaless_reader(BytesIO(body), _parsed(text), None)
         candid, object_id = int(record["candid"]), str(record["objectId"])
-        own, shown = program_of(record), programs_in(record)
+        own, shown, pids = program_of(record), programs_in(record), pids_in(record)
     except DAMAGED as error:
         raise BadInput(source, "is cut short or damaged", FETCH_AGAIN) from error
     if own != program_id or not shown <= programs_shown(program_id):
@@ -85,10 +88,10 @@ def encode_message(
         raise BadInput(source, problem, "make it again with: zsds night --again")
     key = object_id.encode()
     if form == "schemaless":
-        return Message(candid, object_id, text.encode(), body)
+        return Message(candid, object_id, pids, text.encode(), body)
     if form == "confluent" and registry is not None:
-        return Message(candid, object_id, key, FRAME.pack(0, registry.number(text)) + body)
-    return Message(candid, object_id, key, content)
+        return Message(candid, object_id, pids, key, FRAME.pack(0, registry.number(text)) + body)
+    return Message(candid, object_id, pids, key, content)
 
 
 def decode_message(

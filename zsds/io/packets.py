@@ -4,18 +4,18 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import fastavro
 
 from zsds.core.alert_schema import schema_text
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
-from zsds.core.programs import PUBLIC_PROGRAM, programs_in
+from zsds.core.programs import PUBLIC_PROGRAM, is_public
 from zsds.io.avro import encode_long, encode_record
 from zsds.io.files import write_bytes, written_whole
 
@@ -159,7 +159,9 @@ class NightTar:
     n_withheld: int
 
 
-def tar_night(packets: Iterable[Path], target: Path) -> NightTar:
+def tar_night(
+    packets: Iterable[Path], target: Path, may_show: Callable[[Mapping[str, Any]], bool] = is_public
+) -> NightTar:
     """Write the public packets as one tar; the same packets give the same bytes.
 
     Parameters
@@ -168,6 +170,8 @@ def tar_night(packets: Iterable[Path], target: Path) -> NightTar:
         Packet files, ``<candid>.avro``.
     target : Path
         The tar, ``ztf_public_<night>.tar.gz``.
+    may_show : callable
+        Whether everybody may see an alert record; by default as it says itself.
 
     Raises
     ------
@@ -182,16 +186,18 @@ def tar_night(packets: Iterable[Path], target: Path) -> NightTar:
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
         for path in sorted(packets, key=lambda path: (len(path.name), path.name)):
-            counts[_add_public(archive, path)] += 1
+            counts[_add_public(archive, path, may_show)] += 1
     return NightTar(target, counts[True], counts[False])
 
 
-def _add_public(archive: tarfile.TarFile, path: Path) -> bool:
+def _add_public(archive: tarfile.TarFile, path: Path, may_show: Callable[[Mapping[str, Any]], bool]) -> bool:
     packet = read_packet(path)
     if packet.program_id != PUBLIC_PROGRAM:
         return False
-    if programs_in(packet.record) != {PUBLIC_PROGRAM}:
-        raise BadInput(str(path), "shows proprietary epochs", "make it again with: zsds night --again")
+    if not may_show(packet.record):
+        raise BadInput(
+            str(path), "shows proprietary epochs", "make it again with: zsds reprocess --from packets"
+        )
     content = path.read_bytes()
     member = tarfile.TarInfo(packet_name(packet))
     member.size = len(content)

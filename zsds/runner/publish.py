@@ -21,6 +21,7 @@ from zsds.io.messages import Message, encode_message
 from zsds.io.registry import Registry
 from zsds.io.store import is_dead, this_process
 from zsds.runner.archive import Archive
+from zsds.runner.embargo import Embargo, closed
 
 log = logging.getLogger(__name__)
 PASS = 20000  # packets looked up at once
@@ -246,6 +247,7 @@ class _Publisher:
         with self.archive.database.write() as connection:
             taken = publications.take_packets(connection, publication, list(candids))
         messages = [m for c, path in taken.items() if (m := self._message(publication, c, path)) is not None]
+        messages = self._open(publication, messages)
         if messages:
             ends |= topic.send(messages)
         gone = {message.candid for message in messages}
@@ -278,6 +280,15 @@ class _Publisher:
         else:
             return message
         return None
+
+    def _open(self, publication: Publication, messages: list[Message]) -> list[Message]:
+        """Those that show nothing that became proprietary since they were made."""
+        embargo = Embargo(self.archive, publication.stream.program_id)
+        embargo.learn({pid for message in messages for pid in message.pids})
+        hidden = [message for message in messages if embargo.hides(message.pids)]
+        for message in hidden:
+            self.sent.refused[message.candid] = str(closed(f"packet {message.candid}"))
+        return [message for message in messages if message.candid not in self.sent.refused]
 
     @cached_property
     def _registry(self) -> Registry:

@@ -7,7 +7,7 @@ from typing import Any
 
 from zsds.core.errors import BadInput
 from zsds.core.packet import AlertPacket
-from zsds.core.programs import PUBLIC_PROGRAM, programs_in, programs_shown
+from zsds.core.programs import PUBLIC_PROGRAM
 from zsds.core.stream import Stream
 from zsds.db import publications
 from zsds.io.kafka import KafkaOptions
@@ -17,6 +17,7 @@ from zsds.io.packets import encode_packet, read_packets
 from zsds.io.registry import Registry
 from zsds.products import TAR_OF
 from zsds.runner.archive import Archive
+from zsds.runner.embargo import Embargo
 from zsds.runner.publish import registry_of
 
 Content = tuple[AlertPacket | None, bytes]
@@ -29,8 +30,8 @@ def verify_night(archive: Archive, stream: Stream, options: KafkaOptions) -> lis
     -------
     list of dict
         For the topic and the tar: ``alerts``, ``missing`` (published, or for the tar made, but not there),
-        ``twice``, ``foreign`` (not of this night and program, or with data of others), ``changed`` (made
-        again since) and ``unsent``.
+        ``twice``, ``foreign`` (not of this night and program, or with data that are others' now),
+        ``changed`` (made again since) and ``unsent``.
     """
     with archive.database.read() as connection:
         made = {row["candid"]: row for row in publications.made_packets(connection, stream)}
@@ -38,11 +39,12 @@ def verify_night(archive: Archive, stream: Stream, options: KafkaOptions) -> lis
     files = {candid: archive.store.root / row["path"] for candid, row in made.items()}
     topic, program_id = stream.topic, stream.program_id
     registry = registry_of(archive, options.publish.registry)
-    rows = [_compared(topic, _sent(options, topic, registry), published, files, program_id)]
+    embargo = Embargo(archive, program_id)
+    rows = [_compared(topic, _sent(options, topic, registry), published, files, embargo)]
     tar = archive.store.path(TAR_OF[stream.schema], stream.night, stream.prefix)
     if program_id == PUBLIC_PROGRAM and tar.is_file():
         packed = ((packet, encode_packet(packet)) for packet in read_packets(tar))
-        rows.append(_compared(tar.name, packed, set(made), files, program_id))
+        rows.append(_compared(tar.name, packed, set(made), files, embargo))
     return rows
 
 
@@ -57,13 +59,12 @@ def _sent(options: KafkaOptions, topic: str, registry: Registry) -> Iterable[Con
 
 
 def _compared(
-    where: str, contents: Iterable[Content], expected: set[int], files: dict[int, Path], program_id: int
+    where: str, contents: Iterable[Content], expected: set[int], files: dict[int, Path], embargo: Embargo
 ) -> dict[str, Any]:
     found: Counter[int] = Counter()
     foreign = changed = 0
     for packet, content in contents:
-        shown = programs_in(packet.record) if packet is not None else frozenset()
-        if packet is None or packet.candid not in files or not shown <= programs_shown(program_id):
+        if packet is None or packet.candid not in files or not embargo.allows(packet.record):
             foreign += 1
             continue
         found[packet.candid] += 1
