@@ -250,6 +250,7 @@ MISTAKES = [
     (("report", "20010101"), "zsds night"),
     (("alerts", "show", "12345678901234567"), "zsds alerts list"),
     (("alerts", "show", 30 * "9"), "zsds alerts list"),
+    (("where", "packet", 26 * "9"), "see zsds status"),
     (("alerts", "list", "--night", "20010101"), "zsds night"),
     (("alerts", "show", "no_such_file.avro"), "check"),
     (("alerts", "tar", "20010101"), "zsds night"),

@@ -175,6 +175,16 @@ def test_schemas_are_listed_and_checked(archive, tmp_path):
     assert "schemavsn is missing" in called.err
 
 
+def test_a_reader_that_is_to_end_says_that_no_broker_answers(broker, monkeypatch):
+    monkeypatch.setattr("zsds.io.kafka_reader.JOIN_S", 1.0)
+    called = zsds("alerts", "consume", "--broker", "localhost:1", "--idle", 0)
+    assert called.status == 1
+    (line,) = called.err.splitlines()
+    assert line.startswith("zsds: localhost:1: ")
+    nothing = ("--topics", "no_such_topic", "--idle", 0)
+    assert expect(zsds("alerts", "consume", "--broker", broker.address, *nothing)).out == ""
+
+
 MISTAKES = [
     (("alerts", "publish", NIGHT, "--schema", "zsds", "--broker", "localhost:9"), 1, "own_packets=true"),
     (("alerts", "tar", NIGHT, "--schema", "zsds"), 1, "own_packets=true"),
@@ -185,6 +195,7 @@ MISTAKES = [
     (("alerts", "publish", NIGHT, "--broker", "localhost:9", "--follow", "--until", "dawn"), 2, "in UT"),
     (("alerts", "publish", NIGHT, "--kafka", "no.yaml"), 1, "check the path"),
     (("alerts", "consume", "--broker", "localhost:9", "--from", "middle"), 2, "beginning or end"),
+    (("alerts", "consume", "--broker", "localhost:9", "--topics", "^("), 2, "no pattern of topics"),
     (("alerts", "schemas", "--check", "no.avsc"), 1, "check the path"),
 ]
 

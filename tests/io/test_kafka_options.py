@@ -48,6 +48,9 @@ def test_secrets_stay_hidden(file, caplog):
     "text, told",
     [("kafka: [1]", "mapping"), ("kafka: {sasl.password: 'hunter2", "YAML"), ("cafka: {}", "unknown member"),
      ("publish: {speed: 1}", "unknown setting publish.speed"), ("publish: {message: xml}", "one of con"),
+     ("publish: {batch: 0}", "publish.batch must be 1 to 20000, not 0"), ("publish: {batch: -5}", "not -5"),
+     ("publish: {partitions: -3}", "publish.partitions must be 1"), ("publish: {replication: 0}", "or -1"),
+     ("publish: {poll_s: .nan}", "publish.poll_s must be"), ("publish: {patience_s: -1}", "not -1"),
      ("kafka: {acks: 0}", "set by zsds itself"), ("{}", "no broker is named"),
      ("kafka: {bootstrap.servers: 'me:hunter2@host:1'}", "holds a user or password")],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from zsds.cli.app import Archive, AsJson, MaybeArchive, Night, app, require_archive, show
-from zsds.core.ids import parse_night
+from zsds.core.ids import CANDID_DIGITS, parse_night
 from zsds.core.stream import OWN_SCHEMA, ZTF_SCHEMA, Stream
 
 group = typer.Typer(help="Look at alert packets, ours or ZTF's own.", no_args_is_help=True)
@@ -27,7 +27,6 @@ Schema = Annotated[
         parser=_known_schema, metavar="SCHEMA", help="Packets of ZTF's schema (ztf) or of our own (zsds)."
     ),
 ]
-MOST_DIGITS = 19  # of a candid
 COLUMNS = (
     "candid",
     "objectId",
@@ -152,7 +151,7 @@ def _packet(archive: Path | None, candid: str, schema: str) -> Path:
     from zsds.products import PACKET_OF  # noqa: PLC0415
 
     store = _opened(archive).store
-    path = store.path(PACKET_OF[schema], int(candid)) if len(candid) <= MOST_DIGITS else store.root
+    path = store.path(PACKET_OF[schema], int(candid)) if len(candid) <= CANDID_DIGITS else store.root
     if not path.is_file():
         raise BadInput(
             candid, f"no packet of schema {schema} and this candid in the archive", "see: zsds alerts list"

@@ -13,6 +13,7 @@ JD_MINUS_MJD = 2400000.5
 SCIENCE_PIPELINE = 15
 REFERENCE_PIPELINE = 12
 CANDIDS_PER_PID = 1_000_000
+CANDID_DIGITS = 19  # of a candid at most, until 2044
 ROWS_PER_SIGN = 5000  # of one version
 _NIGHT = re.compile(r"[0-9]{8}")
 _STEM = re.compile(

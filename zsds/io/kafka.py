@@ -57,6 +57,16 @@ class PublishSettings:
     registry: str = ""  # folder of schemas and their numbers; that of the archive when empty
 
 
+_LIMITS = {
+    "partitions": (1, 100_000),
+    "replication": (-1, 32_767),
+    "batch": (1, 20_000),
+    "patience_s": (0.0, 1e6),
+    "settle_s": (0.0, 3600.0),
+    "poll_s": (0.01, 60.0),  # the topic is held for three minutes from each look on
+}
+
+
 @dataclass(frozen=True)
 class KafkaOptions:
     """Options of librdkafka, secrets among them, and how to send.
@@ -110,10 +120,7 @@ def load_options(
     publish = with_values(PublishSettings(), values.pop("publish", None) or {}, "publish.")
     if values:
         raise SettingsError(f"{file}: unknown member {sorted(values)[0]!r}; known here: kafka, publish")
-    if publish.message not in FORMS:
-        raise SettingsError(
-            f"setting publish.message must be one of {', '.join(FORMS)}, not {publish.message!r}"
-        )
+    _require_sensible(publish)
     for name, value in (os.environ if environment is None else environment).items():
         if name.startswith(ENVIRONMENT):
             client[name.removeprefix(ENVIRONMENT).lower().replace("_", ".")] = value
@@ -131,6 +138,19 @@ def load_options(
         )
         raise BadInput("Kafka", "the broker's address holds a user or password", remedy)
     return KafkaOptions(client, publish)
+
+
+def _require_sensible(publish: PublishSettings) -> None:
+    if publish.message not in FORMS:
+        raise SettingsError(
+            f"setting publish.message must be one of {', '.join(FORMS)}, not {publish.message!r}"
+        )
+    for name, (least, most) in _LIMITS.items():
+        value = getattr(publish, name)
+        if not least <= value <= most:
+            raise SettingsError(f"setting publish.{name} must be {least:.10g} to {most:.10g}, not {value:g}")
+    if publish.replication == 0:
+        raise SettingsError("setting publish.replication must be 1 or more, or -1 for the broker's own")
 
 
 def _read(file: Path) -> dict[str, Any]:

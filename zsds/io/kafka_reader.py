@@ -5,9 +5,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from zsds.core.errors import BadInput
+from zsds.core.errors import BadInput, WrongCall
 from zsds.core.packet import AlertPacket
 from zsds.io.kafka import STEP_S, KafkaOptions, open_reader, reach, told, until_the_end
 from zsds.io.messages import decode_message
@@ -64,6 +65,8 @@ def read_alerts(options: KafkaOptions, wanted: Wanted, registry: Registry | None
     ------
     BadInput
         If no broker answers, or it refuses us.
+    WrongCall
+        If the pattern is none.
     """
     troubles: list[Any] = []
     reader = open_reader(
@@ -77,8 +80,8 @@ def read_alerts(options: KafkaOptions, wanted: Wanted, registry: Registry | None
     )
     last = time.monotonic()
     n_read, reached = 0, False
-    reader.subscribe([wanted.topics])
     try:
+        _subscribe(reader, wanted.topics)
         while not wanted.stop.is_set() and (wanted.count is None or n_read < wanted.count):
             message = reader.poll(STEP_S)
             now = time.monotonic()
@@ -88,6 +91,8 @@ def read_alerts(options: KafkaOptions, wanted: Wanted, registry: Registry | None
                     reached, last = True, now
                 _require_going(error, troubles, options, reached or now - last < PATIENCE_S)
                 if wanted.idle_s is not None and now - last > wanted.idle_s + (0 if reached else JOIN_S):
+                    if not reached:  # there is no such topic yet, or no broker
+                        reach(reader, JOIN_S, partial(told, options=options))
                     return
                 continue
             reached, last = True, now
@@ -97,6 +102,16 @@ def read_alerts(options: KafkaOptions, wanted: Wanted, registry: Registry | None
                 reader.commit(message=message, asynchronous=True)
     finally:
         reader.close()
+
+
+def _subscribe(reader: Any, topics: str) -> None:
+    from confluent_kafka import KafkaException  # noqa: PLC0415
+
+    try:
+        reader.subscribe([topics])
+    except KafkaException as error:  # nothing is asked of a broker yet
+        remedy = "write a name, or ^ and a regular expression"
+        raise WrongCall(topics, "is no topic and no pattern of topics", remedy) from error
 
 
 def _require_going(error: Any, troubles: list[Any], options: KafkaOptions, may_wait: bool) -> None:

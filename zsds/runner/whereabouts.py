@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zsds import products
 from zsds.core.errors import BadInput
-from zsds.core.ids import QuadrantId
+from zsds.core.ids import CANDID_DIGITS, QuadrantId
 from zsds.db import open_database
 from zsds.db.ledger import State, Unit, unit_of
 from zsds.io.store import Store
@@ -54,7 +54,7 @@ def _prefix(store: Store) -> str:
 
 
 def _identifier(name: str) -> products.ProductId:
-    if name.isdigit():
+    if name.isdigit() and len(name) <= CANDID_DIGITS:
         return name if len(name) == 8 else int(name)
     for sort in (QuadrantId, CalibrationId, ReferenceId):
         with suppress(ValueError):
