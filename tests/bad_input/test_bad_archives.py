@@ -291,10 +291,11 @@ def test_camera_without_the_ccd_of_a_frame(survey):
 
 
 def test_products_that_others_are_made_from_are_not_pruned(survey):
-    called = zsds("prune", "--archive", survey.archive, "--set", "retention.products=[candidates]")
-    assert called.status == 2
-    (line,) = called.err.splitlines()
-    assert all(words in line for words in AT_ONCE["a product to prune that others are made from"])
+    for product in ("candidates", "science", "science_psf", "psf_catalog", "stamps"):
+        called = zsds("prune", "--archive", survey.archive, "--set", f"retention.products=[{product}]")
+        assert called.status == 2
+        (line,) = called.err.splitlines()
+        assert all(words in line for words in AT_ONCE["a product to prune that others are made from"])
 
 
 def test_archive_of_a_newer_layout(survey):

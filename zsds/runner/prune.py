@@ -19,7 +19,16 @@ from zsds.runner.versions import KINDS
 
 DAY_S = 86400.0
 MOST_DAYS = 36500.0  # longer than any archive lives
-NEEDED = ("science_metrics", "difference_metrics", "candidates")  # packets are made and named from them
+SPARE = (  # products that no other is made from; forced photometry leaves out a difference that is gone
+    "aperture_catalog",
+    "residuals",
+    "difference",
+    "difference_uncertainty",
+    "difference_mask",
+    "difference_psf",
+    "difference_flux_error",
+    "score",
+)
 
 
 def prune(
@@ -67,10 +76,9 @@ def _check(settings: RetentionSettings) -> None:
     for name, value in asdict(settings).items():
         if name.endswith("_days") and not 0 <= value <= MOST_DAYS:
             raise SettingsError(f"retention.{name} must be 0 to {MOST_DAYS:.0f} days, not {value:g}")
-    known = [name for name in (*products.SCIENCE, *products.DIFFERENCE) if name not in NEEDED]
     for name in settings.products:
-        if name not in known:
-            raise SettingsError(f"retention.products: {name!r} cannot be pruned; known: {', '.join(known)}")
+        if name not in SPARE:
+            raise SettingsError(f"retention.products: {name!r} cannot be pruned; known: {', '.join(SPARE)}")
 
 
 def _versions(archive: Archive, before: float) -> list[Path]:
