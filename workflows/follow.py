@@ -13,6 +13,7 @@ from zsds.workflows.night import beside_database, name_and_claim, plan_frames, p
 from zsds.workflows.stream import Stream, open_stream
 
 from zsds.core.ids import QuadrantId
+from zsds.core.scope import QUADRANT_STEPS
 from zsds.db import ledger, versions
 from zsds.db.database import Unreachable
 from zsds.db.ledger import WAITING, Frame, State
@@ -23,7 +24,6 @@ from zsds.runner.incoming import Incoming
 from zsds.runner.log import about, recorded
 
 log = logging.getLogger(__name__)
-KINDS = ("science", "difference", "packets")
 LOOK_S = 1.0  # between looks at the folder
 STRAGGLER_S = 60.0  # an exposure waits so long for its last frames before its packets are made without them
 OUTAGE_S = 600.0  # a database may be away, or another run at work, for so long
@@ -343,7 +343,7 @@ class _Live:
     def _enter(self, night: str) -> None:
         """Make sure that nobody else works on a night."""
         with self.archive.database.read() as connection:
-            for kind in KINDS:
+            for kind in QUADRANT_STEPS:
                 self.claims.require_free(ledger.units_of(connection, night, kind, State.RUNNING))
         self.nights.add(night)
 

@@ -261,6 +261,8 @@ def test_a_night_somebody_else_works_on(unseen, tmp_path):
     ("words", "message"),
     [
         (("--until", "2026-01-01T00:00"), "--until: is for --follow"),
+        (("--until", "2026-01-01T00Z"), "--until: is for --follow"),
+        (("--follow", ".", "--until", "dawn"), "dawn: is not a time; write it as 2026-"),
         ((), "NIGHT: is not given"),
         (("--follow", ".", "--again"), "--again: redoes nights that are over"),
     ],

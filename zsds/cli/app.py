@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _moment(text: str) -> float:
+    """Unix time of a moment as somebody wrote it."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise WrongCall(text, "is not a time", "write it as 2026-01-16T13:30, in UT") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
 
 Archive = Annotated[
     Path, typer.Option("--archive", envvar="ZSDS_ARCHIVE", help="The archive's folder (or ZSDS_ARCHIVE).")
@@ -45,6 +56,14 @@ SettingsFile = Annotated[Path | None, typer.Option("--settings", help="YAML file
 Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Workers of a local cluster, by default one per core; else at most so many."),
+]
+Until = Annotated[
+    float | None,
+    typer.Option(
+        parser=_moment,
+        metavar="TIME",
+        help="With --follow: end then, in UT or the zone it names: 2026-01-16T13:30. Default: when told to.",
+    ),
 ]
 FINE = ("ra", "dec", "mjd")  # columns that need five decimals: 0.04 arcsec, a second
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +20,7 @@ from zsds.cli.app import (
     Night,
     Overrides,
     SettingsFile,
+    Until,
     Workers,
     app,
     load_settings,
@@ -30,9 +30,8 @@ from zsds.cli.app import (
 )
 from zsds.core.errors import WrongCall
 from zsds.core.ids import parse_night
-from zsds.core.scope import Scope
+from zsds.core.scope import QUADRANT_STEPS, Scope
 
-UNTIL = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 Again = Annotated[bool, typer.Option("--again", help="Redo what is done although nothing changed.")]
 
 
@@ -97,10 +96,7 @@ def night(
         Path | None,
         typer.Option(metavar="DIR", help="Take raw frames as they land in this folder, until told to stop."),
     ] = None,
-    until: Annotated[
-        datetime | None,
-        typer.Option(formats=UNTIL, help="With --follow: take no more frames from this time on, UT."),
-    ] = None,
+    until: Until = None,
     settings: SettingsFile = None,
     override: Overrides = None,
     cluster: Cluster = "local",
@@ -132,15 +128,15 @@ def night(
     else:
         workflow("night")(archive, nights, chosen, progress, cluster, workers, Scope(again=again))
         done = nights
-    close(archive, done, ["science", "difference", "packets"], as_json, time.monotonic() - start)
+    close(archive, done, QUADRANT_STEPS, as_json, time.monotonic() - start)
 
 
-def _told_to_stop(until: datetime | None) -> Callable[[], bool]:
-    """Function that says whether SIGTERM came, or the time (UT)."""
+def _told_to_stop(until: float | None) -> Callable[[], bool]:
+    """Function that says whether SIGTERM came, or the time."""
     told = threading.Event()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: told.set())
-    end = math.inf if until is None else until.replace(tzinfo=UTC).timestamp()
+    end = math.inf if until is None else until
     return lambda: told.is_set() or time.time() >= end
 
 

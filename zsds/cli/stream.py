@@ -6,14 +6,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from zsds.cli.alerts import Schema, group
-from zsds.cli.app import Archive, AsJson, MaybeArchive, Night, progress_told, show
+from zsds.cli.app import Archive, AsJson, MaybeArchive, Night, Until, progress_told, show
 from zsds.core.errors import BadInput, WrongCall
 from zsds.core.programs import PUBLIC_PROGRAM
 from zsds.core.stream import ZTF_SCHEMA, Stream, public_topics
@@ -31,14 +30,6 @@ Programs = Annotated[
 ]
 
 
-def _moment(text: str) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise WrongCall(text, "is not a time", "write it as 2026-01-16T13:30, in UT") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
 @group.command("publish")
 def publish(
     archive: Archive,
@@ -48,10 +39,7 @@ def publish(
     broker: Broker = None,
     kafka: Options = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with packets as they appear.")] = False,
-    until: Annotated[
-        str | None,
-        typer.Option(help="End of --follow, in UT: 2026-01-16T13:30. Default: until Ctrl-C or kill."),
-    ] = None,
+    until: Until = None,
     reread: Annotated[
         bool, typer.Option("--reread", help="Believe the topic alone: read all of it, send what it lacks.")
     ] = False,
@@ -74,7 +62,7 @@ def publish(
     )
     from zsds.runner.status import require_night  # noqa: PLC0415
 
-    if until and not follow:
+    if until is not None and not follow:
         raise WrongCall("--until", "has no meaning without --follow", "give both")
     options = load_options(kafka, broker)
     opened = open_archive(archive)
@@ -82,7 +70,6 @@ def publish(
         require_night(opened, night)
         require_made(opened, night, schema)
     streams = _streams(opened, night, programs, schema)
-    end = _moment(until) if until else None
     total = sum(count_unpublished(opened, stream) for stream in streams)
     with _stopped_by_signals() as stop, progress_told("publish") as tell:
         done = 0
@@ -93,7 +80,7 @@ def publish(
             if tell is not None and not follow:
                 tell(done, total)
 
-        orders = Orders(follow, end, reread, stop, advance)
+        orders = Orders(follow, until, reread, stop, advance)
         results = _each(lambda stream: publish_night(opened, stream, options, orders), streams)
     show(records(results), as_json)
     refused = {candid: reason for one in results for candid, reason in one.refused.items()}

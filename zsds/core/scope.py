@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from zsds.core.ids import QuadrantId
 
-STEPS = ("calibration", "science", "difference", "packets")  # in the order of their work
+KINDS = ("calibration", "science", "reference", "difference", "packets")  # of units, in the order of work
+QUADRANT_STEPS = ("science", "difference", "packets")  # units of each quadrant of each exposure
+STEPS = ("calibration", *QUADRANT_STEPS)  # of a night
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from zsds.core.scope import QUADRANT_STEPS
 from zsds.core.stream import ZTF_SCHEMA
 from zsds.db.ledger import State
 from zsds.db.schema import coverage, detections, frames, packets, units
@@ -48,7 +49,7 @@ def state_counts(
 def first_unit(connection: Connection, night: str, states: Collection[State]) -> str | None:
     """The quadrant of a night that was exposed first of those in some states."""
     c = units.c
-    here = sa.and_(c.night == night, c.kind.in_(["science", "difference", "packets"]), c.state.in_(states))
+    here = sa.and_(c.night == night, c.kind.in_(QUADRANT_STEPS), c.state.in_(states))
     key: str | None = connection.scalar(sa.select(sa.func.min(c.key)).where(here))
     return key
 

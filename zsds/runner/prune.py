@@ -11,11 +11,11 @@ from zsds import products
 from zsds.core.errors import SettingsError
 from zsds.core.ids import JD_MINUS_MJD, MJD_UNIX_EPOCH, QuadrantId
 from zsds.core.retention import RetentionSettings
+from zsds.core.scope import QUADRANT_STEPS
 from zsds.db import ledger
 from zsds.db.forced import count_forced, forget_forced
 from zsds.db.ledger import FINISHED, State
 from zsds.runner.archive import Archive
-from zsds.runner.versions import KINDS
 
 DAY_S = 86400.0
 MOST_DAYS = 36500.0  # longer than any archive lives
@@ -84,7 +84,8 @@ def _check(settings: RetentionSettings) -> None:
 def _versions(archive: Archive, before: float) -> list[Path]:
     """Folders of versions superseded before a time by one that is finished."""
     with archive.database.read() as connection:
-        old = ledger.units_of(connection, state=State.SUPERSEDED)
+        superseded = ledger.units_of(connection, state=State.SUPERSEDED)
+        old = [unit for unit in superseded if unit.kind in QUADRANT_STEPS]
         nights = sorted({unit.night for unit in old})
         finished = {
             (unit.kind, unit.key)
@@ -95,7 +96,7 @@ def _versions(archive: Archive, before: float) -> list[Path]:
     folders = [
         archive.store.root / products.superseded_path(unit.kind, QuadrantId.parse(unit.key), unit.version)
         for unit in old
-        if unit.kind in KINDS and (unit.superseded or before) < before and (unit.kind, unit.key) in finished
+        if (unit.superseded or before) < before and (unit.kind, unit.key) in finished
     ]
     return [folder for folder in folders if folder.is_dir()]
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zsds.core.scope import KINDS
 from zsds.db import figures
 from zsds.db.ledger import State
 from zsds.runner.archive import Archive
-from zsds.runner.status import KINDS, failures, latencies, oldest
+from zsds.runner.status import failures, latencies, oldest
 
 
 @dataclass(frozen=True)

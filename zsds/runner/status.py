@@ -10,11 +10,11 @@ from sqlalchemy.engine import Connection
 
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
+from zsds.core.scope import KINDS
 from zsds.db import figures, ledger
 from zsds.db.schema import units as unit_table
 from zsds.runner.archive import Archive
 
-KINDS = ("calibration", "science", "reference", "difference", "packets")  # in the order of their work
 UNFINISHED = (ledger.State.PENDING, ledger.State.RUNNING)
 NIGHTS_SHOWN = 7  # where nobody names any
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from zsds import products
 from zsds.core.ids import QuadrantId
+from zsds.core.scope import QUADRANT_STEPS
 from zsds.io.store import Store, Tree
 
 _NAMES = {"science": products.SCIENCE, "difference": products.DIFFERENCE}
-KINDS = (*_NAMES, "packets")  # calibrations and references have a folder for each version anyway
 
 
 def keep_version(store: Store, kind: str, key: str, version: int) -> None:
@@ -16,7 +16,7 @@ def keep_version(store: Store, kind: str, key: str, version: int) -> None:
     A version is kept before the first file of the next one moves into place. So whenever an attempt is
     killed, the version before is whole.
     """
-    if kind in KINDS:
+    if kind in QUADRANT_STEPS:  # calibrations and references have a folder for each version anyway
         identifier = QuadrantId.parse(key)
         store.keep(files_of(store, kind, identifier), products.superseded_path(kind, identifier, version))
 
