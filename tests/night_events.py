@@ -16,7 +16,7 @@ from publish_faults import finish as compare_topic
 from survey import NIGHT, SERIAL
 
 from zsds.core.stream import Stream
-from zsds.io.kafka import load_options
+from zsds.io.kafka_options import load_options
 
 LOCAL = ("--cluster", "local", "--workers", 2)
 STREAM = Stream("ztf", NIGHT, 1)

@@ -23,7 +23,7 @@ from kafka_broker import Broker, running_broker
 from zsds.core.errors import ZsdsError
 from zsds.core.stream import SCHEMAS, ZTF_SCHEMA, Stream
 from zsds.db import publications
-from zsds.io.kafka import KafkaOptions, PublishSettings
+from zsds.io.kafka_options import KafkaOptions, PublishSettings
 from zsds.io.kafka_reader import read_topic
 from zsds.io.messages import decode_message
 from zsds.runner.archive import Archive, open_archive

@@ -12,7 +12,7 @@ import yaml
 from zsds.candidates.flags import CANDIDATE_FLAG_MEANINGS, CandidateFlag
 from zsds.cli import all_commands
 from zsds.core.flags import FLAG_MEANINGS, Mask
-from zsds.io.kafka import PublishSettings
+from zsds.io.kafka_options import PublishSettings
 from zsds.report import ReportSettings
 from zsds.sim import ComparisonSettings, EpochSettings, TransientSettings
 

@@ -12,7 +12,8 @@ from outbox import FIRST, NIGHT, add_quadrant
 from survey import expect, zsds
 
 from zsds.core.errors import BadInput
-from zsds.io.kafka import KafkaOptions, Topic, Unreachable
+from zsds.io.kafka import Topic, Unreachable
+from zsds.io.kafka_options import KafkaOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 TOPIC = f"ztf_{NIGHT}_programid1"

@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from zsds.core.errors import BadInput, SettingsError
-from zsds.io.kafka import Topic, load_options
+from zsds.io.kafka import Topic
+from zsds.io.kafka_options import load_options
 
 TEXT = """
 kafka:

@@ -14,7 +14,8 @@ from outbox import FIRST, NIGHT, add_quadrant, finish_quadrant
 from zsds.core.errors import BadInput
 from zsds.core.stream import SCHEMAS, Stream
 from zsds.db import publications
-from zsds.io.kafka import KafkaOptions, PublishSettings, Unreachable
+from zsds.io.kafka import Unreachable
+from zsds.io.kafka_options import KafkaOptions, PublishSettings
 from zsds.io.kafka_reader import Wanted, read_alerts, read_topic
 from zsds.io.messages import FORMS
 from zsds.io.packets import encode_packet, tar_night

@@ -51,7 +51,7 @@ def publish(
 
     Example: zsds alerts publish 20260115 --broker localhost:9092 --archive demo/archive
     """
-    from zsds.io.kafka import load_options  # noqa: PLC0415
+    from zsds.io.kafka_options import load_options  # noqa: PLC0415
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.publish import (  # noqa: PLC0415
         Orders,
@@ -160,7 +160,7 @@ def consume(
     Example: zsds alerts consume --broker localhost:9092 --group mine --out alerts
     """
     from zsds.io.files import write_bytes  # noqa: PLC0415
-    from zsds.io.kafka import load_options  # noqa: PLC0415
+    from zsds.io.kafka_options import load_options  # noqa: PLC0415
     from zsds.io.kafka_reader import Wanted, read_alerts  # noqa: PLC0415
     from zsds.io.messages import container_of  # noqa: PLC0415
     from zsds.io.registry import Registry  # noqa: PLC0415
@@ -211,7 +211,7 @@ def verify(
 
     Example: zsds alerts verify 20260115 --broker localhost:9092 --archive demo/archive
     """
-    from zsds.io.kafka import load_options  # noqa: PLC0415
+    from zsds.io.kafka_options import load_options  # noqa: PLC0415
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.verify import verify_night  # noqa: PLC0415
 

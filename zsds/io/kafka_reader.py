@@ -10,7 +10,8 @@ from typing import Any
 
 from zsds.core.errors import BadInput, WrongCall
 from zsds.core.packet import AlertPacket
-from zsds.io.kafka import STEP_S, KafkaOptions, open_reader, reach, told, until_the_end
+from zsds.io.kafka import STEP_S, open_reader, reach, told, until_the_end
+from zsds.io.kafka_options import KafkaOptions
 from zsds.io.messages import decode_message
 from zsds.io.registry import Registry
 

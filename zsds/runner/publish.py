@@ -16,7 +16,8 @@ from zsds.core.errors import BadInput, ZsdsError
 from zsds.core.stream import Stream
 from zsds.db import publications
 from zsds.db.publications import Publication
-from zsds.io.kafka import KafkaOptions, TooLarge, Topic, Unreachable
+from zsds.io.kafka import TooLarge, Topic, Unreachable
+from zsds.io.kafka_options import KafkaOptions
 from zsds.io.messages import Message, encode_message
 from zsds.io.registry import Registry
 from zsds.io.store import is_dead, this_process

@@ -10,7 +10,7 @@ from zsds.core.packet import AlertPacket
 from zsds.core.programs import PUBLIC_PROGRAM
 from zsds.core.stream import Stream
 from zsds.db import publications
-from zsds.io.kafka import KafkaOptions
+from zsds.io.kafka_options import KafkaOptions
 from zsds.io.kafka_reader import read_topic
 from zsds.io.messages import container_of, decode_message
 from zsds.io.packets import encode_packet, read_packets
