@@ -1,5 +1,7 @@
 """The command that serves an archive's state to browsers and monitoring."""
 
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -31,5 +33,17 @@ def serve(
         raise BadInput(
             "zsds serve", f"needs {error.name}, which is not installed", "pip install 'zsds[service]'"
         ) from error
-    typer.echo(f"http://{host}:{port}/", err=True)
-    uvicorn.run(create_app(Path(archive)), host=host, port=port, log_level="warning")
+    server = uvicorn.Server(uvicorn.Config(create_app(Path(archive)), log_level="warning"))
+    with _listening(host, port) as listener, suppress(KeyboardInterrupt):
+        typer.echo(f"http://{f'[{host}]' if ':' in host else host}:{port}/", err=True)
+        server.run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        problem = f"cannot be listened on ({error.strerror})"
+        remedy = "choose a free --port, and an address of this machine as --host"
+        raise BadInput(f"{host}:{port}", problem, remedy) from error
