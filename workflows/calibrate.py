@@ -139,5 +139,7 @@ def record_calibration(connection: Any, done: Finished) -> None:
     inputs = done.task.inputs
     identifier = CalibrationId(**inputs["calibration"])
     for kind in KINDS:
+        roles = ("bias", "dark") if kind == "bias" else ("bias", "dark", "flat")
         n_frames = len(inputs["bias"]) if kind == "bias" else len(inputs["flat"])
-        versions.add_calibration(connection, kind, identifier, n_frames)
+        made_from = {role: inputs[role] for role in roles}
+        versions.add_calibration(connection, kind, identifier, n_frames, made_from)

@@ -122,7 +122,7 @@ def make_known(archive: Archive) -> None:
         for ccd in range(1, CCDS + 1):
             for quadrant in range(1, 5):
                 flat = CalibrationId(NIGHT, BAND, ccd, quadrant)
-                versions.add_calibration(connection, "flat", flat, 20)
+                versions.add_calibration(connection, "flat", flat, 20, {})
                 for field in range(600, 600 + N_FIELDS):
                     identifier = ReferenceId(field, BAND, ccd, quadrant)
                     rfid = reference_id(field, BAND_ID, archive.camera.channel(ccd, quadrant))

@@ -1,11 +1,14 @@
 """Which bias frames a night of flats is calibrated with."""
 
 import pytest
+import sqlalchemy as sa
+from survey import NIGHT
 from zsds.workflows.calibrate import _newest_zero
 
 from zsds.db import ledger
 from zsds.db.database import create_database
 from zsds.db.ledger import Frame
+from zsds.db.schema import calibrations, frames
 
 
 def frame(kind, night, ccd=1, fraction="100000"):
@@ -41,3 +44,17 @@ def test_darks_stand_in_and_later_nights_do_not(found):
     frames = frame("dark", "20250101"), frame("bias", "20250109")
     assert found("20250104", *frames) == [("dark", "20250101", 1)]
     assert found("20241231") == []
+
+
+def test_what_a_calibration_was_made_from_is_kept(done_survey):
+    made = sa.select(calibrations).where(calibrations.c.night == NIGHT)
+    raw = sa.select(frames.c.frame_type, frames.c.path).where(frames.c.night == NIGHT)
+    with done_survey.open().database.read() as connection:
+        rows = connection.execute(made).mappings().all()
+        known = {(frame.frame_type, frame.path) for frame in connection.execute(raw)}
+    assert {row["kind"] for row in rows} == {"bias", "flat", "bad_pixels"}
+    for row in rows:
+        used = {(kind, path) for kind, paths in row["inputs"].items() for path in paths}
+        assert used <= known
+        assert {kind for kind, _ in used} == ({"bias"} if row["kind"] == "bias" else {"bias", "flat"})
+        assert len(row["inputs"]["bias" if row["kind"] == "bias" else "flat"]) == row["n_frames"]

@@ -36,9 +36,9 @@ def newest(connection: Connection) -> tuple[int, int]:
 
 
 def add_calibration(
-    connection: Connection, kind: str, identifier: CalibrationId, n_frames: int, inputs: Any = None
+    connection: Connection, kind: str, identifier: CalibrationId, n_frames: int, inputs: Any
 ) -> None:
-    """Make a finished calibration (``bias``, ``flat``, ``bad_pixels``) known."""
+    """Make a finished calibration (``bias``, ``flat``, ``bad_pixels``) known, with what it was made from."""
     row = {**_key(identifier, ("night", "band", "ccd", "quadrant", "version")), "kind": kind}
     put(
         connection,
