@@ -76,10 +76,13 @@ def _of_quadrant(store: Store, product: str, identifier: QuadrantId, version: in
     if kept.root.is_dir():
         return kept.path(product, identifier)
     unit = _unit(store, kind, identifier)
-    if version in (unit.version, unit.version - (unit.state is not State.DONE)):
-        return newest  # the newest that was done, or is to be
+    done = unit.version if unit.state is State.DONE else unit.version - 1
+    if version == max(done, 1):
+        return newest  # the newest that was done, or the first, which is to be
     problem = "has no version {}" if version > unit.version else "version {} is not kept any more"
-    remedy = f"the newest {kind} is version {unit.version}"
+    if version == unit.version:
+        problem = f"version {{}} is {unit.state}" + (f" ({unit.reason})" if unit.reason else "")
+    remedy = f"the newest {kind} that was done is version {done}" if done else "none was done yet"
     raise BadInput(str(identifier), problem.format(version), remedy)
 
 
