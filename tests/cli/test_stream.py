@@ -190,6 +190,8 @@ MISTAKES = [
     (("alerts", "tar", NIGHT, "--schema", "zsds"), 1, "own_packets=true"),
     (("alerts", "publish", NIGHT), 1, "no broker is named"),
     (("alerts", "publish", "20010101", "--broker", "localhost:9"), 1, "zsds night"),
+    (("alerts", "verify", "20010101", "--broker", "localhost:9"), 1, "zsds night"),
+    (("alerts", "verify", NIGHT, "--schema", "zsds", "--broker", "localhost:9"), 1, "own_packets=true"),
     (("alerts", "publish", NIGHT, "--broker", "me:secret@localhost:9"), 1, "sasl.password"),
     (("alerts", "publish", NIGHT, "--broker", "localhost:9", "--until", "2026-01-01"), 2, "--follow"),
     (("alerts", "publish", NIGHT, "--broker", "localhost:9", "--follow", "--until", "dawn"), 2, "in UT"),

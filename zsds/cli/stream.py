@@ -213,10 +213,14 @@ def verify(
     """
     from zsds.io.kafka_options import load_options  # noqa: PLC0415
     from zsds.runner.archive import open_archive  # noqa: PLC0415
+    from zsds.runner.publish import require_made  # noqa: PLC0415
+    from zsds.runner.status import require_night  # noqa: PLC0415
     from zsds.runner.verify import verify_night  # noqa: PLC0415
 
-    opened = open_archive(archive)
     options = load_options(kafka, broker)
+    opened = open_archive(archive)
+    require_night(opened, night)
+    require_made(opened, night, schema)
     rows = [
         row
         for stream in _streams(opened, night, programs, schema)
