@@ -18,7 +18,7 @@ def fill(database, n=60):
     dice, rows = np.random.default_rng(2), []
     for k in range(n):
         kind, state = ("science", "packets")[k % 2], STATES[dice.integers(len(STATES))]
-        metrics = {"n_packets": int(dice.integers(9)), "n_own_epochs": int(k % 3 == 0)}
+        metrics = {"n_own_epochs": int(k % 3 == 0)}
         metrics |= {"latency_s": float(dice.uniform(10, 90))} if k % 4 == 1 else {}
         rows.append(
             {
@@ -47,8 +47,6 @@ def test_counts_are_those_of_the_units(database):
                 done = [unit for unit in here if unit.state is State.DONE]
                 counts = figures.state_counts(connection, night, [kind])
                 assert counts == {kind: {s: sum(u.state is s for u in here) for s in {u.state for u in here}}}
-                total = figures.metric_sum(connection, night, kind, "n_packets")
-                assert total == sum(unit.metrics["n_packets"] for unit in done)
                 above = figures.metric_count(connection, night, kind, "n_own_epochs")
                 assert above == sum(unit.metrics["n_own_epochs"] > 0 for unit in done)
                 values = figures.metric_values(connection, night, kind, "latency_s")
@@ -60,7 +58,6 @@ def test_counts_are_those_of_the_units(database):
             wrong = [unit for unit in of_night if unit.state in (State.REJECTED, State.FAILED)]
             assert sorted(row.key for row in failed) == sorted(unit.key for unit in wrong)
         assert figures.median_seconds(connection, "20190112", "science") is None
-        assert figures.metric_sum(connection, "20190112", "science", "n_packets") == 0
 
 
 def test_what_a_process_holds_is_found_without_reading_the_ledger(database):

@@ -138,7 +138,7 @@ def test_packets_of_each_schema_go_out_and_are_withdrawn_by_themselves(archive):
         assert publications.count_packets(connection, NIGHT, "zsds") == {(1, True): 2, (1, False): 2}
         assert publications.settle(connection, own, paths, [candids[1]], "x", {}) == 0
         assert publications.ready_packets(connection, own, 9) == [candids[0], *candids[2:]]
-        assert figures.packet_counts(connection, NIGHT) == (4, 2)
+        assert figures.alert_counts(connection, NIGHT) == (4, 2)
         assert figures.sent_packets(connection, NIGHT) == {f"quadrant_{FIRST}": 2}
         gone = withdraw_packets(connection, [FIRST], {"zsds": candids[3:]})
         assert gone == sorted([*candids[2:], candids[0], candids[2]])

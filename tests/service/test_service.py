@@ -2,11 +2,12 @@
 
 import json
 import re
+import socket
 
 import pytest
 import yaml
 from fastapi.testclient import TestClient
-from survey import NIGHT, zsds
+from survey import NIGHT, expect, zsds
 
 from zsds.db import ledger
 from zsds.db.ledger import Outcome, State
@@ -44,7 +45,7 @@ def test_json_and_metrics_say_what_the_ledger_says(client, done_survey):
     found = metrics(client)
     assert found["zsds_database_up"] == 1
     assert found[f'zsds_units{{kind="science",night="{NIGHT}",state="done"}}'] == 6
-    assert found[f'zsds_alerts{{night="{NIGHT}"}}'] == night["n_alerts"] > 0
+    assert found[f'zsds_alerts{{night="{NIGHT}"}}'] == night["alerts"] > 0
     assert found[f'zsds_oldest_unfinished_seconds{{night="{NIGHT}"}}'] == 0
     assert found["zsds_disk_free_bytes"] > 0
 
@@ -59,12 +60,22 @@ def test_what_is_unfinished_failed_and_slow_is_shown(done_survey, tmp_path):
         )
         slow = ledger.claim(connection, "packets", key, "me", again=True)
         ledger.finish(connection, slow, Outcome(State.DONE, metrics={"latency_s": 21.5}))
+        made_again = ledger.claim(connection, "packets", key, "me", again=True)
+        ledger.finish(connection, made_again, Outcome(State.DONE))
         ledger.claim(connection, "difference", key, "me", again=True)
+    where = ("--archive", survey.archive, "--night", NIGHT)
     client = TestClient(create_app(survey.archive))
     page = client.get("/").text
     assert "/raw/&lt;b&gt;a.fits: is truncated; fetch it again" in page
     assert f"Oldest quadrant to do: {key}" in page
     assert "22 s (median)" in page
+    row = {row["kind"]: row for row in json.loads(expect(zsds("status", *where, "--json")).out)}
+    assert row["packets"]["latency_s"] == [21.5, 21.5, 21.5]
+    assert (row["difference"]["oldest"], row["science"]["oldest"]) == (key, None)
+    assert row["difference"]["oldest_s"] > 6 * 365 * 86400
+    (trouble,) = row["science"]["troubles"]
+    assert (trouble["state"], trouble["units"], trouble["for example"]) == ("failed", 1, key)
+    assert "latency_s" not in expect(zsds("status", *where)).out
     found = metrics(client)
     assert found[f'zsds_frame_to_packets_seconds{{night="{NIGHT}",percentile="95"}}'] == 21.5
     assert found[f'zsds_oldest_unfinished_seconds{{night="{NIGHT}"}}'] > 6 * 365 * 86400
@@ -96,6 +107,16 @@ def test_no_archive(tmp_path):
     called = zsds("serve", "--archive", tmp_path / "none")
     assert called.status == 1
     assert str(tmp_path / "none") in called.err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_cannot_be_served(done_survey, host):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        called = zsds("serve", "--archive", done_survey.archive, "--host", host, "--port", port)
+    (line,) = called.err.splitlines()
+    assert called.status == 1
+    assert line.startswith(f"zsds: {host}:{port}: cannot be listened on (")
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(5, "5 seconds"), (130, "2 minutes"), (2e5, "2 days")])

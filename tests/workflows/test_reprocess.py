@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from survey import NIGHT, SERIAL, database_rows, expect, product_hashes, zsds
 
 from zsds.core.ids import QuadrantId
@@ -18,6 +20,7 @@ from zsds.db.schema import packets as packet_table
 from zsds.runner.prune import DAY_S, prune
 from zsds.runner.reprocess import calibrated_nights, preview
 from zsds.runner.versions import find_version, keep_version
+from zsds.service import create_app
 
 DEEPER = ("--set", "difference.candidates.threshold=4.0")
 
@@ -176,6 +179,28 @@ def test_packets_that_are_gone_leave_the_folder_but_not_those_that_went_out(surv
     assert f"{second['candid']}.avro" in kept
 
 
+def figures_everywhere(survey):
+    """Alerts and published ones as status, page, JSON, metrics and report have them (the report: 1)."""
+    rows = json.loads(expect(zsds("status", "--archive", survey.archive, "--night", NIGHT, "--json")).out)
+    client = TestClient(create_app(survey.archive))
+    page = re.search(r"([\d,]+) alerts, ([\d,]+) of them published", client.get("/").text)
+    night = client.get("/status.json").json()["nights"][0]
+    metrics = client.get("/metrics").text
+    measured = (
+        re.search(rf'^{name}{{night="{NIGHT}"}} (\S+)', metrics, re.M)[1]
+        for name in ("zsds_alerts", "zsds_alerts_published")
+    )
+    expect(zsds("report", "--archive", survey.archive, NIGHT))
+    report = next((survey.archive / "reports").glob("*.html")).read_text()
+    return [
+        (rows[-1]["alerts"], rows[-1]["published"]),
+        (int(page[1]), int(page[2])),
+        (night["alerts"], night["published"]),
+        tuple(int(float(value)) for value in measured),
+        (int(re.search("<b>(\\d+)</b><small>alerts<", report)[1]), 1),
+    ]
+
+
 def test_alerts_of_an_image_that_is_rejected_now_are_withdrawn_but_not_those_that_went_out(survey):
     opened = survey.open()
     rows = database_rows(survey.archive)
@@ -193,6 +218,12 @@ def test_alerts_of_an_image_that_is_rejected_now_are_withdrawn_but_not_those_tha
         assert [row["candid"] for row in packets_of(connection, NIGHT)] == [sent]
         states = ledger.states_of(connection, NIGHT, "packets")
     assert set(states.values()) == {State.REJECTED}
+    assert figures_everywhere(survey) == [(1, 1)] * 5
+    key = next(iter(states))
+    called = zsds("where", "science", f"{key}_v2", "--archive", survey.archive)
+    assert (called.status, called.out) == (1, "")
+    assert "version 2 is rejected (" in called.err
+    assert expect(zsds("where", "science", f"{key}_v1", "--archive", survey.archive)).out
     assert [p.name for p in (survey.archive / "alerts").rglob("*.avro")] == [f"{sent}.avro"]
     kept = {p.name for p in (survey.archive / "superseded" / "packets").rglob("*.avro")}
     assert kept == {f"{row['candid']}.avro" for row in before}
@@ -293,11 +324,11 @@ def test_where_a_superseded_version_lies(survey):
     assert expect(zsds(*where, f"{key}_v2")).out == newest
     called = zsds(*where, f"{key}_v7")
     assert (called.status, called.out) == (1, "")
-    assert "has no version 7; the newest difference is version 2" in called.err
+    assert "has no version 7; the newest difference that was done is version 2" in called.err
     prune(survey.open(), RetentionSettings(superseded_days=0), now=time.time() + DAY_S)
     called = zsds(*where, f"{key}_v1")
     assert (called.status, called.out) == (1, "")
-    assert "version 1 is not kept any more; the newest difference is version 2" in called.err
+    assert "version 1 is not kept any more; the newest difference that was done is version 2" in called.err
 
 
 def test_the_preview_counts_alerts_that_went_out(survey):

@@ -112,6 +112,7 @@ def status(
     from zsds.runner.status import (  # noqa: PLC0415
         NIGHTS_SHOWN,
         failures,
+        full_counts,
         latency_line,
         newest_nights,
         notes,
@@ -124,7 +125,7 @@ def status(
     for night in nights or ():
         require_night(opened, night)
     chosen = nights or newest_nights(opened, NIGHTS_SHOWN)
-    rows = unit_counts(opened, chosen)
+    rows = (full_counts if as_json else unit_counts)(opened, chosen)
     show(rows, as_json)
     if not as_json:
         if not rows:

@@ -40,6 +40,7 @@ def close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: b
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.status import (  # noqa: PLC0415
         failures,
+        full_counts,
         latency_line,
         newest_nights,
         notes,
@@ -48,8 +49,7 @@ def close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: b
 
     opened = open_archive(archive)
     nights = nights or newest_nights(opened)
-    rows = unit_counts(opened, nights, kinds)
-    show(rows, as_json)
+    show((full_counts if as_json else unit_counts)(opened, nights, kinds), as_json)
     trouble = failures(opened, nights, kinds)
     if not as_json:
         if trouble:

@@ -46,16 +46,22 @@ def state_counts(
     return counts
 
 
-def first_unit(connection: Connection, night: str, states: Collection[State]) -> str | None:
-    """The quadrant of a night that was exposed first of those in some states."""
+def first_unit(
+    connection: Connection, night: str, states: Collection[State], kinds: Collection[str] = QUADRANT_STEPS
+) -> str | None:
+    """The quadrant of a night that was exposed first of those with a unit in some states."""
     c = units.c
-    here = sa.and_(c.night == night, c.kind.in_(QUADRANT_STEPS), c.state.in_(states))
+    here = sa.and_(c.night == night, c.kind.in_(kinds), c.state.in_(states))
     key: str | None = connection.scalar(sa.select(sa.func.min(c.key)).where(here))
     return key
 
 
-def packet_counts(connection: Connection, night: str) -> tuple[int, int]:
-    """Packets of a night, each alert once, and how many of them were published."""
+def alert_counts(connection: Connection, night: str) -> tuple[int, int]:
+    """Alerts of a night, and how many of them were published.
+
+    An alert is a packet of ZTF's schema in the outbox: it exists or is being made, or it went out once, even
+    if the newest version of its image does not have it.
+    """
     c = packets.c
     published = sa.func.coalesce(sa.func.sum(sa.cast(c.published, sa.Integer)), 0)
     here = c.night == night, c.schema == ZTF_SCHEMA
@@ -63,19 +69,22 @@ def packet_counts(connection: Connection, night: str) -> tuple[int, int]:
     return int(n), int(n_published)
 
 
+def quadrant_alerts(connection: Connection, night: str) -> dict[str, int]:
+    """Number of alerts of a night's quadrants that have any, see `alert_counts`, by quadrant."""
+    return _by_quadrant(connection, night, packets.c.schema == ZTF_SCHEMA)
+
+
 def sent_packets(connection: Connection, night: str) -> dict[str, int]:
     """Number of alerts published in any schema, of a night's quadrants that have any, by quadrant."""
+    return _by_quadrant(connection, night, packets.c.published)
+
+
+def _by_quadrant(connection: Connection, night: str, which: sa.ColumnElement[bool]) -> dict[str, int]:
     query = sa.select(coverage.c.unit, sa.func.count(packets.c.candid.distinct()))
     query = query.join(detections, detections.c.pid == coverage.c.pid)
     query = query.join(packets, packets.c.candid == detections.c.candid)
-    query = query.where(packets.c.night == night, packets.c.published).group_by(coverage.c.unit)
+    query = query.where(packets.c.night == night, which).group_by(coverage.c.unit)
     return {unit: int(count) for unit, count in connection.execute(query)}
-
-
-def metric_sum(connection: Connection, night: str, kind: str, metric: str) -> int:
-    """Sum of a metric, a whole number, over the units of a night that are done."""
-    value = units.c.metrics[metric].as_integer()
-    return int(connection.scalar(sa.select(sa.func.sum(value)).where(_done(night, kind))) or 0)
 
 
 def metric_count(connection: Connection, night: str, kind: str, metric: str) -> int:
@@ -85,10 +94,12 @@ def metric_count(connection: Connection, night: str, kind: str, metric: str) -> 
 
 
 def metric_values(connection: Connection, night: str, kind: str, metric: str) -> list[float]:
-    """A metric of the units of a night that are done and have it."""
-    value = units.c.metrics[metric].as_float()
+    """A metric of the units of a night, in each version that was done and has it."""
+    c, value = units.c, units.c.metrics[metric].as_float()
+    done = c.state.in_([State.DONE, State.SUPERSEDED])
     plain = sa.type_coerce(value, sa.types.NULLTYPE)  # a number already: no conversion of each
-    return list(connection.scalars(sa.select(plain).where(_done(night, kind), value.is_not(None))))
+    query = sa.select(plain).where(c.night == night, c.kind == kind, done, value.is_not(None))
+    return list(connection.scalars(query))
 
 
 def median_seconds(connection: Connection, night: str, kind: str) -> float | None:

@@ -11,6 +11,7 @@ from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
 from zsds.core.tables import new_table
 from zsds.db import ledger
+from zsds.db.figures import quadrant_alerts
 from zsds.db.ledger import State
 from zsds.db.objects import packets_of
 from zsds.io.packets import read_packet
@@ -31,6 +32,7 @@ def read_night(archive: Archive, night: str) -> NightRecord:
     with archive.database.read() as connection:
         units = {(unit.kind, unit.key): unit for unit in ledger.units_of(connection, night)}
         packets = packets_of(connection, night)[:MAX_ALERTS]
+        n_alerts = quadrant_alerts(connection, night)
     keys = sorted(key for kind, key in units if kind == "science")
     if not keys:
         raise BadInput(night, "nothing of it was run in this archive", f"run it with: zsds night {night}")
@@ -43,7 +45,7 @@ def read_night(archive: Archive, night: str) -> NightRecord:
         night=night,
         camera=archive.camera.name,
         software=__version__,
-        quadrants=_quadrants(units, keys, no_residuals | no_scores),
+        quadrants=_quadrants(units, keys, n_alerts, no_residuals | no_scores),
         residuals=_stacked("residuals", residuals),
         score_histograms=_stacked("score_histograms", scores),
         alerts=[_alert(path) for path in paths],
@@ -78,7 +80,12 @@ def _state(units: dict[tuple[str, str], ledger.Unit], kind: str, key: str) -> st
     return "" if unit is None else str(unit.state)
 
 
-def _quadrants(units: dict[tuple[str, str], ledger.Unit], keys: list[str], faults: dict[str, str]) -> Table:
+def _quadrants(
+    units: dict[tuple[str, str], ledger.Unit],
+    keys: list[str],
+    n_alerts: dict[str, int],
+    faults: dict[str, str],
+) -> Table:
     table = empty_quadrants(len(keys))
     for row, key in zip(table, keys, strict=True):
         science, difference = units["science", key], units.get(("difference", key))
@@ -95,6 +102,7 @@ def _quadrants(units: dict[tuple[str, str], ledger.Unit], keys: list[str], fault
             "difference_state": _state(units, "difference", key),
             "reason": science.reason or (difference.reason if difference else None) or faults.get(key, ""),
             "seconds": sum(unit.seconds or 0.0 for unit in (science, difference) if unit),
+            "n_alerts": n_alerts.get(key, 0 if _state(units, "difference", key) == "done" else None),
             "peak_memory_mb": max(unit.peak_memory_mb or 0.0 for unit in (science, difference) if unit),
         }
         for name in table.colnames:

@@ -25,7 +25,8 @@ class NightSituation:
         The quadrant exposed first of those that are pending or running.
     oldest_s : float
         Seconds since its exposure began.
-    n_alerts, n_published : int
+    alerts, published : int
+        See `zsds.db.figures.alert_counts`.
     latency_s : tuple of float, or None
         Median, 95th percentile and largest time from raw frame to packets, where frames were followed.
     troubles : list
@@ -36,8 +37,8 @@ class NightSituation:
     counts: Mapping[str, Mapping[State, int]]
     oldest: str | None
     oldest_s: float
-    n_alerts: int
-    n_published: int
+    alerts: int
+    published: int
     latency_s: tuple[float, float, float] | None
     troubles: list[dict[str, Any]]
 
@@ -68,7 +69,7 @@ def look(archive: Archive, n_nights: int) -> Situation:
 def _night(archive: Archive, night: str) -> NightSituation:
     with archive.database.read() as connection:
         counts = figures.state_counts(connection, night)
-        n_alerts, n_published = figures.packet_counts(connection, night)
+        alerts, published = figures.alert_counts(connection, night)
     first, waited_s = oldest(archive, [night]) or (None, 0.0)
     in_order = {kind: counts[kind] for kind in KINDS if kind in counts}
     return NightSituation(
@@ -76,8 +77,8 @@ def _night(archive: Archive, night: str) -> NightSituation:
         in_order,
         first,
         waited_s,
-        n_alerts,
-        n_published,
+        alerts,
+        published,
         latencies(archive, [night]),
         failures(archive, [night]),
     )

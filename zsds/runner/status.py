@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy.engine import Connection
 
 from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
-from zsds.core.scope import KINDS
+from zsds.core.scope import KINDS, QUADRANT_STEPS
 from zsds.db import figures, ledger
 from zsds.db.schema import units as unit_table
 from zsds.runner.archive import Archive
 
 UNFINISHED = (ledger.State.PENDING, ledger.State.RUNNING)
+PACKETS = "packets"
 NIGHTS_SHOWN = 7  # where nobody names any
 
 
@@ -28,7 +28,10 @@ def newest_nights(archive: Archive, n: int | None = None) -> list[str]:
 def unit_counts(
     archive: Archive, nights: Sequence[str], kinds: Collection[str] = KINDS
 ) -> list[dict[str, Any]]:
-    """Per night and kind of unit: the number in each state, alerts, and the median time of one unit."""
+    """Per night and kind of unit: the number in each state, alerts, and the median time of one unit.
+
+    For alerts see `zsds.db.figures.alert_counts`; they stand beside the packets' units.
+    """
     with archive.database.read() as connection:
         counts = {night: figures.state_counts(connection, night, kinds) for night in sorted(set(nights))}
         found = {state for of_night in counts.values() for of_kind in of_night.values() for state in of_kind}
@@ -38,7 +41,7 @@ def unit_counts(
                 "night": night,
                 "kind": kind,
                 **{str(state): of_night[kind].get(state, 0) for state in states},
-                "alerts": _alerts(connection, night) if kind == "packets" else None,
+                "alerts": figures.alert_counts(connection, night)[0] if kind == PACKETS else None,
                 "median_s": _rounded(figures.median_seconds(connection, night, kind)),
             }
             for night, of_night in counts.items()
@@ -47,8 +50,32 @@ def unit_counts(
         ]
 
 
-def _alerts(connection: Connection, night: str) -> int:
-    return figures.metric_sum(connection, night, "packets", "n_packets")
+def full_counts(
+    archive: Archive, nights: Sequence[str], kinds: Collection[str] = KINDS
+) -> list[dict[str, Any]]:
+    """The same for programs, and what people are told below it.
+
+    Returns
+    -------
+    list of dict
+        Besides: ``published`` (alerts), ``latency_s`` (`latencies`), ``oldest`` and ``oldest_s`` (`oldest`,
+        of this kind), ``troubles`` (`failures`); None where there is none.
+    """
+    rows = unit_counts(archive, nights, kinds)
+    return [{**row, **_details(archive, row["night"], row["kind"])} for row in rows]
+
+
+def _details(archive: Archive, night: str, kind: str) -> dict[str, Any]:
+    first, waited_s = oldest(archive, [night], [kind]) or (None, None)
+    with archive.database.read() as connection:
+        published = figures.alert_counts(connection, night)[1]
+    return {
+        "published": published if kind == PACKETS else None,
+        "latency_s": latencies(archive, [night]) if kind == PACKETS else None,
+        "oldest": first,
+        "oldest_s": _rounded(waited_s),
+        "troubles": failures(archive, [night], [kind]),
+    }
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -61,7 +88,7 @@ def latencies(archive: Archive, nights: Sequence[str]) -> tuple[float, float, fl
         found = [
             value
             for night in nights
-            for value in figures.metric_values(connection, night, "packets", "latency_s")
+            for value in figures.metric_values(connection, night, PACKETS, "latency_s")
         ]
     if not found:
         return None
@@ -77,10 +104,13 @@ def latency_line(archive: Archive, nights: Sequence[str]) -> str:
     return f"from frame to packets: {middle:.1f} s (median), {high:.1f} s (95 %), {largest:.1f} s (largest)"
 
 
-def oldest(archive: Archive, nights: Sequence[str]) -> tuple[str, float] | None:
+def oldest(
+    archive: Archive, nights: Sequence[str], kinds: Collection[str] = QUADRANT_STEPS
+) -> tuple[str, float] | None:
     """The quadrant exposed first of those that are pending or running, and the seconds since then."""
+    of_quadrants = [kind for kind in kinds if kind in QUADRANT_STEPS]
     with archive.database.read() as connection:
-        first = [figures.first_unit(connection, night, UNFINISHED) for night in nights]
+        first = [figures.first_unit(connection, night, UNFINISHED, of_quadrants) for night in nights]
     keys = [key for key in first if key is not None]
     if not keys:
         return None

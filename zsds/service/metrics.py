@@ -41,8 +41,8 @@ class ArchiveCollector:
             "Time since the exposure of the oldest quadrant that is pending or running.",
             labels=("night",),
         )
-        alerts = GaugeMetricFamily("zsds_alerts", "Alert packets made.", labels=("night",))
-        published = GaugeMetricFamily("zsds_alerts_published", "Alert packets published.", labels=("night",))
+        alerts = GaugeMetricFamily("zsds_alerts", "Alerts that exist or went out.", labels=("night",))
+        published = GaugeMetricFamily("zsds_alerts_published", "Alerts that went out.", labels=("night",))
         latency = GaugeMetricFamily(
             "zsds_frame_to_packets_seconds",
             "Time from the landing of a raw frame to its packets.",
@@ -53,8 +53,8 @@ class ArchiveCollector:
                 for state, count in states.items():
                     units.add_metric((night.night, kind, str(state)), count)
             oldest.add_metric((night.night,), night.oldest_s)
-            alerts.add_metric((night.night,), night.n_alerts)
-            published.add_metric((night.night,), night.n_published)
+            alerts.add_metric((night.night,), night.alerts)
+            published.add_metric((night.night,), night.published)
             _add_latency(latency, night)
         yield from (units, oldest, alerts, published, latency)
 

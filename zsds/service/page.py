@@ -85,7 +85,7 @@ def _class(state: State, counts: object) -> str | None:
 
 
 def _sentence(night: NightSituation) -> str:
-    said = [f"{night.n_alerts:,} alerts, {night.n_published:,} of them published."]
+    said = [f"{night.alerts:,} alerts, {night.published:,} of them published."]
     if night.oldest is not None:
         said.append(f"Oldest quadrant to do: {night.oldest}, exposed {age(night.oldest_s)} ago.")
     if night.latency_s is not None:
