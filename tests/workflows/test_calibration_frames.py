@@ -56,5 +56,5 @@ def test_what_a_calibration_was_made_from_is_kept(done_survey):
     for row in rows:
         used = {(kind, path) for kind, paths in row["inputs"].items() for path in paths}
         assert used <= known
-        assert {kind for kind, _ in used} == ({"bias"} if row["kind"] == "bias" else {"bias", "flat"})
+        assert set(row["inputs"]) == ({"bias", "dark"} if row["kind"] == "bias" else {"bias", "dark", "flat"})
         assert len(row["inputs"]["bias" if row["kind"] == "bias" else "flat"]) == row["n_frames"]
