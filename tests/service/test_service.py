@@ -3,14 +3,17 @@
 import json
 import re
 import socket
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from fastapi.testclient import TestClient
 from survey import NIGHT, expect, zsds
 
+from zsds.core.camera_file import load_camera
 from zsds.db import ledger
 from zsds.db.ledger import Outcome, State
+from zsds.runner.doctor import examine
 from zsds.runner.status import age
 from zsds.service import create_app
 
@@ -47,7 +50,23 @@ def test_json_and_metrics_say_what_the_ledger_says(client, done_survey):
     assert found[f'zsds_units{{kind="science",night="{NIGHT}",state="done"}}'] == 6
     assert found[f'zsds_alerts{{night="{NIGHT}"}}'] == night["alerts"] > 0
     assert found[f'zsds_oldest_unfinished_seconds{{night="{NIGHT}"}}'] == 0
+    assert found[f'zsds_units{{kind="difference",night="{NIGHT}",state="failed"}}'] == 0
     assert found["zsds_disk_free_bytes"] > 0
+
+
+@pytest.mark.parametrize(("free", "is_little"), [(2.4e12 / 700 * 99, True), (2.4e12 / 700 * 110, False)])
+def test_one_limit_of_the_disk(done_survey, monkeypatch, free, is_little):
+    """An hour of the whole camera, which takes 2.4 TB in a night of 700 exposures."""
+    camera = load_camera("ztf")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=int(free)))
+    monkeypatch.setattr("zsds.runner.archive.load_camera", lambda _: camera)
+    monkeypatch.setattr("zsds.runner.space.load_camera", lambda _: camera)
+    client = TestClient(create_app(done_survey.archive))
+    assert ('class="tile bad"' in client.get("/").text) == is_little
+    found = metrics(client)
+    assert (found["zsds_disk_free_bytes"] < found["zsds_disk_wanted_bytes"]) == is_little
+    (disk,) = (finding for finding in examine(done_survey.archive) if finding.what == "disk")
+    assert disk.ok != is_little
 
 
 def test_what_is_unfinished_failed_and_slow_is_shown(done_survey, tmp_path):
@@ -97,7 +116,7 @@ def test_rules_and_dashboard_ask_for_metrics_that_are_there(client):
     rules = yaml.safe_load(client.get("/monitoring/alerts.yaml").text)
     asked = " ".join(rule["expr"] for rule in rules["groups"][0]["rules"])
     board = json.loads(client.get("/monitoring/dashboard.json").text)
-    asked += " ".join(target["expr"] for panel in board["panels"] for target in panel["targets"])
+    asked += " " + " ".join(target["expr"] for panel in board["panels"] for target in panel["targets"])
     assert set(re.findall(r"zsds_\w+", asked)) <= there
     assert client.get("/monitoring/../app.py").status_code == 404
     assert client.get("/monitoring/secrets").status_code == 422

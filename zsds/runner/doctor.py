@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zsds import __version__
 from zsds.core.errors import BadInput, ZsdsError
+from zsds.runner.space import wanted_in
 
 CORE = ("numpy", "scipy", "astropy", "sep", "numba", "fastavro", "dask", "pyarrow", "SQLAlchemy")
 EXTRAS = {
@@ -18,7 +19,6 @@ EXTRAS = {
     "service": ("fastapi", "uvicorn", "prometheus-client"),
     "cluster": ("dask-jobqueue", "dask-kubernetes", "cryptography"),
 }
-MIN_FREE_GB = 10.0
 CATALOGS = ("gaia", "ps1", "orbits")
 
 
@@ -42,7 +42,7 @@ def examine(archive: Path | None) -> list[Finding]:
         *(_package(name) for name in CORE),
         *(_extra(extra, names) for extra, names in EXTRAS.items()),
         Finding("cores", True, str(os.cpu_count())),
-        _disk(archive or Path.cwd()),
+        _disk(archive or Path.cwd(), wanted_in(archive)),
     ]
     return findings + (_archive(archive) if archive else [])
 
@@ -60,12 +60,13 @@ def _extra(extra: str, names: tuple[str, ...]) -> Finding:
     return Finding(f"[{extra}]", True, found, f"pip install 'zsds[{extra}]'" if missing else "")
 
 
-def _disk(folder: Path) -> Finding:
+def _disk(folder: Path, wanted: float) -> Finding:
     here = folder.absolute()
     while not here.exists():
         here = here.parent
-    free = shutil.disk_usage(here).free / 1e9
-    return Finding("disk", free > MIN_FREE_GB, f"{free:.0f} GB free", f"free more than {MIN_FREE_GB:.0f} GB")
+    free = shutil.disk_usage(here).free
+    remedy = f"make room, with zsds prune or otherwise: {wanted / 1e9:.0f} GB are what an hour may take"
+    return Finding("disk", free >= wanted, f"{free / 1e9:.0f} GB free", remedy)
 
 
 def _archive(folder: Path) -> list[Finding]:

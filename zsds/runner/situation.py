@@ -9,6 +9,7 @@ from zsds.core.scope import KINDS
 from zsds.db import figures
 from zsds.db.ledger import State
 from zsds.runner.archive import Archive
+from zsds.runner.space import wanted_bytes
 from zsds.runner.status import failures, latencies, oldest
 
 
@@ -45,10 +46,11 @@ class NightSituation:
 
 @dataclass(frozen=True)
 class Situation:
-    """How an archive stands: the camera, free space on its disk in bytes, and its newest nights."""
+    """How an archive stands: the camera, space on its disk (`wanted_bytes`), and its newest nights."""
 
     camera: str
     free_bytes: int
+    wanted_bytes: float
     nights: list[NightSituation]
 
 
@@ -63,7 +65,8 @@ def look(archive: Archive, n_nights: int) -> Situation:
     with archive.database.read() as connection:
         nights = figures.last_nights(connection, n_nights)
     free = shutil.disk_usage(archive.store.root).free
-    return Situation(archive.camera.name, free, [_night(archive, night) for night in nights])
+    wanted, found = wanted_bytes(archive.camera), [_night(archive, night) for night in nights]
+    return Situation(archive.camera.name, free, wanted, found)
 
 
 def _night(archive: Archive, night: str) -> NightSituation:

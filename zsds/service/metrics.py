@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from zsds.core.errors import ZsdsError
+from zsds.core.scope import KINDS
+from zsds.db.ledger import State
 from zsds.runner.archive import Archive
 from zsds.runner.situation import NightSituation, look
 
@@ -35,6 +38,9 @@ class ArchiveCollector:
         yield GaugeMetricFamily(
             "zsds_disk_free_bytes", "Free space on the archive's disk.", value=seen.free_bytes
         )
+        yield GaugeMetricFamily(
+            "zsds_disk_wanted_bytes", "Space that an hour of exposures may take.", value=seen.wanted_bytes
+        )
         units = GaugeMetricFamily("zsds_units", "Units of work.", labels=("night", "kind", "state"))
         oldest = GaugeMetricFamily(
             "zsds_oldest_unfinished_seconds",
@@ -49,9 +55,9 @@ class ArchiveCollector:
             labels=("night", "percentile"),
         )
         for night in seen.nights:
-            for kind, states in night.counts.items():
-                for state, count in states.items():
-                    units.add_metric((night.night, kind, str(state)), count)
+            for kind, state in product(KINDS, State):  # those that are 0 too, so that a sum is never missing
+                count = night.counts.get(kind, {}).get(state, 0)
+                units.add_metric((night.night, kind, str(state)), count)
             oldest.add_metric((night.night,), night.oldest_s)
             alerts.add_metric((night.night,), night.alerts)
             published.add_metric((night.night,), night.published)

@@ -10,7 +10,6 @@ from zsds.runner.situation import NightSituation, Situation
 from zsds.runner.status import age
 
 REFRESH_S = 10
-LITTLE_BYTES = 50e9
 
 
 def status_page(situation: Situation) -> str:
@@ -36,10 +35,15 @@ def status_page(situation: Situation) -> str:
 
 
 def _tiles(situation: Situation) -> Markup:
-    free = "bad" if situation.free_bytes < LITTLE_BYTES else "good"
+    is_little = situation.free_bytes < situation.wanted_bytes
+    wanted = f"; {situation.wanted_bytes / 1e9:,.0f} GB are what an hour may take" if is_little else ""
     return element(
         "div",
-        _tile(f"{situation.free_bytes / 1e9:,.0f} GB", "free on the archive's disk", free),
+        _tile(
+            f"{situation.free_bytes / 1e9:,.0f} GB",
+            f"free on the archive's disk{wanted}",
+            "bad" if is_little else "good",
+        ),
         _tile(f"{datetime.now(UTC):%H:%M:%S}", "UT, when this was looked up"),
         _tile(__version__, "version of zsds"),
         class_="tiles",
