@@ -1,10 +1,9 @@
-"""Packets for human eyes: a table of many, and a picture of one."""
+"""Packets for human eyes: the numbers one looks at first, and a picture."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -60,27 +59,6 @@ def describe_packet(packet: AlertPacket) -> dict[str, Any]:
     found["mjd"] = packet.value("jd") - JD_MINUS_MJD
     found["n_history"] = len(packet.history)
     return found
-
-
-def list_packets(packets: Iterable[AlertPacket]) -> Table:
-    """One row a packet, in their order, with the columns of `describe_packet`; missing numbers are masked."""
-    rows = [describe_packet(packet) for packet in packets]
-    names = ["candid", "objectId", "schema", "band", "sign", *(name for name, _ in SUMMARY), "n_history"]
-    table = Table(masked=True)
-    for name in names:
-        values = [row[name] for row in rows]
-        filled, dtype = _filled(name, values)
-        missing = [value is None for value in values]
-        table[name] = np.ma.MaskedArray(np.array(filled, dtype=dtype), mask=missing)
-    return table
-
-
-def _filled(name: str, values: Sequence[Any]) -> tuple[list[Any], str | None]:
-    if name in ("candid", "ndethist", "n_history"):
-        return [0 if value is None else value for value in values], "i8"
-    if name in ("objectId", "schema", "band", "sign"):
-        return [value or "" for value in values], "U16"
-    return [np.nan if value is None else value for value in values], "f8"
 
 
 def draw_packet(packet: AlertPacket) -> Figure:
