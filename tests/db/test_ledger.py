@@ -32,7 +32,6 @@ def test_frames_are_registered_once(database):
     with database.read() as connection:
         assert ledger.frames_of(connection, night="20250120") == [FRAME, other]
         assert ledger.frames_of(connection, frame_type="bias") == []
-        assert ledger.frames_of(connection, ccd=10) == [other]
         assert ledger.nights(connection) == ["20250120"]
 
 

@@ -33,7 +33,7 @@ def take(archive, owner="a", dead=False, lease_s=60.0):
 
 def published(archive):
     with archive.database.read() as connection:
-        return [row["candid"] for row in packets_of(connection, NIGHT, published=True)]
+        return [row["candid"] for row in packets_of(connection, NIGHT) if row["published"]]
 
 
 def test_one_sender_at_a_time(archive):
@@ -118,8 +118,8 @@ def test_nothing_under_way_is_withdrawn_or_unmarked(archive):
         for row in rows:
             row.pop("published")
         add_packets(connection, rows)
-        gone = withdraw_packets(connection, [FIRST], {})
-    assert gone == candids[2:]
+        withdraw_packets(connection, [FIRST], {})
+        assert [row["candid"] for row in packets_of(connection, NIGHT)] == candids[:2]
     assert published(archive) == candids[:2]
 
 
@@ -140,8 +140,7 @@ def test_packets_of_each_schema_go_out_and_are_withdrawn_by_themselves(archive):
         assert publications.ready_packets(connection, own, 9) == [candids[0], *candids[2:]]
         assert figures.alert_counts(connection, NIGHT) == (4, 2)
         assert figures.sent_packets(connection, NIGHT) == {f"quadrant_{FIRST}": 2}
-        gone = withdraw_packets(connection, [FIRST], {"zsds": candids[3:]})
-        assert gone == sorted([*candids[2:], candids[0], candids[2]])
+        withdraw_packets(connection, [FIRST], {"zsds": candids[3:]})
         left = {(row.candid, row.schema) for row in packets_from(connection, [FIRST])}
     assert left == {*((c, "ztf") for c in candids[:2]), (candids[1], "zsds"), (candids[3], "zsds")}
 

@@ -35,12 +35,11 @@ def test_only_unpublished_packets_that_are_gone_are_withdrawn(database):
             for row in named
         ]
         add_packets(connection, rows)
-        first, second, third, fourth = (row["candid"] for row in rows)
+        first, second = (row["candid"] for row in rows[:2])
         connection.execute(
             packet_table.update().where(packet_table.c.candid == second).values(published=True)
         )
-        gone = withdraw_packets(connection, [PID], {"ztf": {first}})
-    assert gone == [third, fourth]
+        withdraw_packets(connection, [PID], {"ztf": {first}})
     with database.read() as connection:
         assert [row["candid"] for row in packets_of(connection, "20190110")] == [first, second]
 
@@ -56,5 +55,6 @@ def test_other_quadrants_keep_theirs(database):
             "night": "20190110",
         }
         add_packets(connection, [{**row, "program_id": 1, "path": "a.avro"}])
-        assert withdraw_packets(connection, [PID + 1], {}) == []
-        assert withdraw_packets(connection, [], {}) == []
+        withdraw_packets(connection, [PID + 1], {})
+        withdraw_packets(connection, [], {})
+        assert [row["candid"] for row in packets_of(connection, "20190110")] == [candid]

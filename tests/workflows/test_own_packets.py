@@ -19,8 +19,10 @@ from zsds.core.alert_schema import OWN_VERSION, alert_schema
 from zsds.core.ids import JD_MINUS_MJD, QuadrantId
 from zsds.core.programs import programs_in
 from zsds.core.settings import with_values
+from zsds.core.stream import Stream
 from zsds.db import ledger
 from zsds.db.objects import packets_of
+from zsds.db.publications import made_packets
 from zsds.db.schema import coverage, detections, packets
 from zsds.io.packets import decode_packet, encode_packet, encode_schemaless, read_packet
 from zsds.pipeline.settings import Settings
@@ -230,7 +232,7 @@ def test_a_night_made_with_them_has_them_in_the_outbox_and_one_made_without_with
         with opened.database.read() as connection:
             return {
                 row["candid"]: opened.store.root / row["path"]
-                for row in packets_of(connection, NIGHT, schema="zsds")
+                for row in made_packets(connection, Stream("ztf", NIGHT, 1, "zsds"))
             }
 
     made = rows()

@@ -191,13 +191,12 @@ def frames_of(
     connection: Connection,
     night: str | None = None,
     frame_type: str | None = None,
-    ccd: int | None = None,
     below: str = "",
 ) -> list[Frame]:
     """Registered frames, of those below a folder if one is named, in order of time, field, band and CCD."""
     columns = [frame_table.c[f.name] for f in fields(Frame)]
     query = sa.select(*columns).order_by(*(frame_table.c[k] for k in ("time", "field", "band", "ccd")))
-    for name, value in (("night", night), ("frame_type", frame_type), ("ccd", ccd)):
+    for name, value in (("night", night), ("frame_type", frame_type)):
         if value is not None:
             query = query.where(frame_table.c[name] == value)
     if below:

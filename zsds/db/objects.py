@@ -117,7 +117,7 @@ def add_packets(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 
 def withdraw_packets(
     connection: Connection, pids: Sequence[int], kept: Mapping[str, Collection[int]]
-) -> list[int]:
+) -> None:
     """Take packets of quadrants done again out of the outbox, but for those to keep and those that went out.
 
     Parameters
@@ -128,22 +128,15 @@ def withdraw_packets(
         Processing ids of the quadrants.
     kept : mapping
         Of each schema: candids that are packets again.
-
-    Returns
-    -------
-    list of int
-        Candids of the packets withdrawn, in order; once for each schema.
     """
     there = packets_from(connection, pids)
-    withdrawn: list[int] = []
     for schema in {row.schema for row in there}:
         gone = [
             row.candid for row in there if row.schema == schema and row.candid not in kept.get(schema, ())
         ]
         for part in in_parts(gone):
             here = packets.c.candid.in_(part), packets.c.schema == schema, packets.c.published.is_(False)
-            withdrawn += connection.scalars(packets.delete().where(*here).returning(packets.c.candid))
-    return sorted(withdrawn)
+            connection.execute(packets.delete().where(*here))
 
 
 def packets_from(connection: Connection, pids: Sequence[int]) -> list[sa.Row[Any]]:
@@ -155,15 +148,10 @@ def packets_from(connection: Connection, pids: Sequence[int]) -> list[sa.Row[Any
     return found
 
 
-def packets_of(
-    connection: Connection, night: str, published: bool | None = None, schema: str = ZTF_SCHEMA
-) -> list[Any]:
-    """Rows of the outbox of a night and schema, in order of candid."""
-    here = packets.c.night == night, packets.c.schema == schema
-    query = sa.select(packets).where(*here).order_by(packets.c.candid)
-    if published is not None:
-        query = query.where(packets.c.published == published)
-    return list(connection.execute(query).mappings())
+def packets_of(connection: Connection, night: str) -> list[Any]:
+    """Rows of the outbox of a night, in ZTF's schema, in order of candid."""
+    here = packets.c.night == night, packets.c.schema == ZTF_SCHEMA
+    return list(connection.execute(sa.select(packets).where(*here).order_by(packets.c.candid)).mappings())
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

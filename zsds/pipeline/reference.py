@@ -30,14 +30,8 @@ class ReferencePipelineSettings:
     max_margin: float = 0.1  # the grid reaches at most this part of a side beyond the best epoch
 
 
-def make_reference(
-    epochs: Sequence[Epoch],
-    settings: ReferencePipelineSettings,
-    rfid: int = 0,
-    wcs: WCS | None = None,
-    shape: tuple[int, int] | None = None,
-) -> Reference:
-    """Choose the good epochs and co-add them.
+def make_reference(epochs: Sequence[Epoch], settings: ReferencePipelineSettings, rfid: int = 0) -> Reference:
+    """Choose the good epochs and co-add them on the best one's grid, widened to hold the others.
 
     Parameters
     ----------
@@ -47,9 +41,6 @@ def make_reference(
     settings : ReferencePipelineSettings
     rfid : int
         Id of the reference.
-    wcs, shape : WCS, (ny, nx), optional
-        Nominal grid of the quadrant at the scale of the pixels; when absent, that of the best epoch widened
-        to hold the others (`common_grid`).
 
     Raises
     ------
@@ -60,10 +51,9 @@ def make_reference(
     depth = [point_source_depth(epoch) for epoch in epochs]
     chosen = select_epochs(fwhm, depth, settings.select)
     kept = [epochs[k] for k in chosen.index]
-    if wcs is None or shape is None:
-        if any(epoch.wcs is None for epoch in kept):
-            raise UnusableData("no astrometric solution for the reference's grid", {"epochs": len(kept)})
-        wcs, shape = common_grid(kept, settings.max_margin)
+    if any(epoch.wcs is None for epoch in kept):
+        raise UnusableData("no astrometric solution for the reference's grid", {"epochs": len(kept)})
+    wcs, shape = common_grid(kept, settings.max_margin)
     build = replace(settings.build, min_epochs=settings.select.min_epochs)  # one limit, set in one place
     return build_reference(kept, wcs, shape, build, rfid=rfid)
 
