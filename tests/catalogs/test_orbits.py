@@ -44,6 +44,14 @@ def test_tables_of_elements(tmp_path):
     assert orbits["G"].tolist() == [0.15]
     with pytest.raises(BadInput, match="no positions"):
         store.cone("orbits", 0, 0, 1)
+    table[:0].write(tmp_path / "none.csv")
+    assert store.import_table("orbits", tmp_path / "none.csv") == 0
+    assert store.count("orbits") == 1
+    no_bodies = CatalogStore(tmp_path / "other")
+    for file, count in (("none.csv", 0), ("orbits.csv", 1)):
+        no_bodies.import_table("orbits", tmp_path / file)
+        assert no_bodies.kinds() == ["orbits"]
+        assert len(no_bodies.table("orbits")) == no_bodies.count("orbits") == count
     table.remove_column("incl")
     table.write(tmp_path / "bad.csv")
     with pytest.raises(BadInput, match="no column for incl"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from zsds.core.errors import SettingsError
-from zsds.core.settings import parse_overrides, settings_hash, with_values
+from zsds.core.settings import parse_overrides, require_positive, settings_hash, with_values
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,9 @@ class Inner:
     radius: float = 5.0
     order: int = 2
     names: tuple[str, ...] = ("a",)
+
+    def __post_init__(self):
+        require_positive("radius", self.radius)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ def test_values_are_laid_over_defaults():
         ({"clip": "yes"}, "clip must be bool"),
         ({"inner": {"names": "b"}}, "inner.names must be a list"),
         ({"inner": 3}, "inner is a group"),
+        ({"inner": {"radius": -5}}, "setting inner.radius must be above 0, not -5"),
     ],
 )
 def test_mistakes_are_named(values, message):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from zsds.candidates.flags import CandidateFlag as Flag
+from zsds.core.settings import require_positive
 
 VETO = (
     Flag.EDGE
@@ -63,3 +64,6 @@ class CandidateSettings:
     star_share: float = 0.8  # of them show less than the error that is allowed
     veto: int = int(VETO)  # flags that keep a candidate from becoming a packet
     trail_excuses: int = int(TRAIL_EXCUSES)  # flags that a trail is forgiven
+
+    def __post_init__(self) -> None:
+        require_positive("threshold", self.threshold)

@@ -95,13 +95,14 @@ class CatalogStore:
 
     def add(self, kind: str, table: Table) -> int:
         """Add rows of a declared table; the same rows again change nothing."""
-        if len(table) == 0:
+        has_positions = description(kind)["sky"]
+        if has_positions and len(table) == 0:
             return 0
         rows: Rows = {column.name: np.asarray(table[column.name]) for column in columns(kind)}
         folder = self.root / kind
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            if not description(kind)["sky"]:
+            if not has_positions:  # all in one file, even if there are none: so no body is known
                 self._merge(kind, folder / "orbits.parquet", rows)
                 return len(table)
             pixels = HEALPIX.lonlat_to_healpix(rows["ra"] * u.deg, rows["dec"] * u.deg)

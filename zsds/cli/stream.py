@@ -26,7 +26,9 @@ Options = Annotated[
 ]
 Programs = Annotated[
     list[int] | None,
-    typer.Option("--program", help="Program to send; repeat for more. Default: 1, the public one."),
+    typer.Option(
+        "--program", min=0, max=99, help="Program to send; repeat for more. Default: 1, the public one."
+    ),
 ]
 
 

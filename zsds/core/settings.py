@@ -19,7 +19,8 @@ def with_values(settings: S, values: Mapping[str, Any], path: str = "") -> S:
     Raises
     ------
     SettingsError
-        For an unknown key or a value of another type, naming the full key.
+        For an unknown key or a value of another type, naming the full key, or one that the settings refuse
+        when they are made (with a ValueError that begins with the key).
     """
     types = get_type_hints(type(settings))
     known = {f.name for f in fields(settings)}  # type: ignore[arg-type]
@@ -35,7 +36,10 @@ def with_values(settings: S, values: Mapping[str, Any], path: str = "") -> S:
             changes[key] = with_values(current, value, f"{name}.")
         else:
             changes[key] = _converted(value, types[key], name)
-    return replace(settings, **changes)  # type: ignore[type-var]
+    try:
+        return replace(settings, **changes)  # type: ignore[type-var]
+    except ValueError as error:
+        raise SettingsError(f"setting {path}{error}") from error
 
 
 def _converted(value: Any, wanted: Any, name: str) -> Any:
@@ -50,6 +54,18 @@ def _converted(value: Any, wanted: Any, name: str) -> Any:
             sort = "a list, such as [one, two]" if origin is tuple else origin.__name__
             raise SettingsError(f"setting {name} must be {sort}, not {value!r}")
     return value
+
+
+def require_positive(name: str, value: float) -> None:
+    """For settings that check themselves when they are made.
+
+    Raises
+    ------
+    ValueError
+        If the value is not above 0.
+    """
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, not {value:g}")
 
 
 def parse_overrides(items: Iterable[str]) -> dict[str, Any]:

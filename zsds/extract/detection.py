@@ -13,6 +13,7 @@ from zsds.core.errors import UnusableData
 from zsds.core.exposure import Exposure
 from zsds.core.flags import DEFECTS, Mask
 from zsds.core.psf import FWHM_PER_SIGMA
+from zsds.core.settings import require_positive
 from zsds.core.tables import new_table
 from zsds.extract.background import Background
 from zsds.extract.noise import unusable_pixels
@@ -42,6 +43,9 @@ class ExtractSettings:
     edge: int = 5  # pixels; sources nearer to the edge are marked
     min_sources: int = 1  # fewer make the image unusable
     max_buffer: int = 30_000_000  # largest pixel buffer tried before an image counts as too crowded
+
+    def __post_init__(self) -> None:
+        require_positive("threshold", self.threshold)
 
 
 def detect_sources(
