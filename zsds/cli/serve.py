@@ -44,6 +44,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        problem = f"cannot be listened on ({error.strerror})"
+        reason = str(error.strerror).partition(" (while")[0]
+        problem = f"cannot be listened on ({reason})"
         remedy = "choose a free --port, and an address of this machine as --host"
         raise BadInput(f"{host}:{port}", problem, remedy) from error
