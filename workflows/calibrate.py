@@ -70,7 +70,7 @@ def plan_calibrations(archive: Archive, night: str, claims: Claims) -> list[Chai
             check_frame(archive, frame)
         for band, ccd in sorted({(frame.band, frame.ccd) for frame in frames["flat"]}):
             used = _used(frames, band, ccd)
-            made_from = {**_paths(used), "digest": _digest(used), "camera": camera.digest(ccd)}
+            made_from = {**_files(used), "digest": _digest(used), "camera": camera.digest(ccd)}
             for quadrant in sorted(camera.detectors[ccd].amplifiers):
                 if not claims.scope.has_channel(ccd, quadrant):
                     continue
@@ -94,8 +94,9 @@ def _used(frames: Frames, band: str, ccd: int) -> Frames:
     }
 
 
-def _paths(used: Frames) -> dict[str, list[str]]:
-    return {kind: sorted(frame.path for frame in found) for kind, found in used.items()}
+def _files(used: Frames) -> dict[str, dict[str, str]]:
+    """Digests by path."""
+    return {kind: {frame.path: frame.digest[:16] for frame in found} for kind, found in used.items()}
 
 
 def _digest(used: Frames) -> str:
@@ -128,8 +129,9 @@ def _task(
     inputs = before.inputs or {}
     same = before.settings_hash == settings_hash(claims.settings.calibration)
     same = same and not (claims.scope.again and before.state is State.DONE)
-    if same and "calibration" in inputs and {role: inputs.get(role) for role in made_from} == made_from:
-        return Task("calibration", key, {"calibration": inputs["calibration"], **made_from})
+    again = {"calibration": inputs.get("calibration"), **made_from}
+    if same and again["calibration"] and ledger.same_content(inputs, again):
+        return Task("calibration", key, again)
     fresh = versions.next_calibration(connection, "flat", *place)
     return Task("calibration", key, {"calibration": asdict(fresh), **made_from})
 

@@ -44,6 +44,19 @@ def test_another_file_of_the_same_exposure_is_a_conflict(database):
     assert "raw/a.fits" in str(result.conflicts[0])
 
 
+@pytest.mark.parametrize("digest", [FRAME.digest, "e" * 64])
+def test_a_frame_whose_file_is_lost_gives_way(database, digest):
+    there = replace(FRAME, path="raw/c.fits", digest=digest, size=99)
+    with database.write() as connection:
+        ledger.register_frames(connection, [FRAME])
+        assert ledger.rivals(connection, there) == [FRAME]
+        assert ledger.rivals(connection, FRAME) == []
+        result = ledger.register_frames(connection, [there], {FRAME})
+        assert ledger.frames_of(connection) == [there]
+    assert (result.known if digest == FRAME.digest else result.new) == [there]
+    assert result.conflicts == []
+
+
 def test_two_exposures_of_a_ccd_cannot_start_at_the_same_moment(database):
     later = replace(FRAME, path="raw/c.fits", digest="e" * 64, time="20250120147299", field=250)
     apart = replace(later, path="raw/d.fits", time="20250120147300")
@@ -95,6 +108,12 @@ def test_finished_units_are_done_again_only_when_something_changed(units, state)
         assert unit is not None
         finish(units, unit, State.DONE)
         finish(units, claim(units, **made_with, again=True), state)
+
+
+def test_the_place_of_a_file_is_no_change_and_its_content_is(units):
+    finish(units, claim(units, inputs={"raw": "a.fits", "digest": "1"}), State.DONE)
+    assert claim(units, inputs={"raw": "moved/a.fits", "digest": "1"}) is None
+    assert claim(units, inputs={"raw": "a.fits", "digest": "2"}) is not None
 
 
 def test_a_unit_that_is_done_again_gets_a_version_and_keeps_what_was_known(units):

@@ -6,7 +6,7 @@ and claimed again begins its next version; what was known of the version before 
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,7 @@ from zsds.db.schema import frames as frame_table
 from zsds.db.schema import units as unit_table
 
 LEASE_S = 1800.0
+PLACES = ("raw", "bias", "dark", "flat")  # inputs that say where files lie, whose content is in ``digest``
 
 
 class State(StrEnum):
@@ -88,7 +89,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Registration:
-    """What came of registering frames: new ones, known ones, and those that contradict a known one."""
+    """What came of registering frames: new ones, known ones as the ledger has them, and contradictions."""
 
     new: list[Frame]
     known: list[Frame]
@@ -139,47 +140,72 @@ class Outcome:
     peak_memory_mb: float | None = None
 
 
-def register_frames(connection: Connection, frames: Iterable[Frame]) -> Registration:
+def register_frames(
+    connection: Connection, frames: Iterable[Frame], lost: Collection[Frame] = ()
+) -> Registration:
     """Record raw frames; a frame known already, wherever it lies, changes nothing.
 
     Two files of one exposure and CCD with different content are a conflict, and so are two exposures of a CCD
-    that start at the same moment: the first stays. A file that was replaced in its place counts as new.
+    that start at the same moment: the first stays, unless it is lost. A file that was replaced in its place
+    counts as new.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.engine.Connection
+    frames : iterable of Frame
+    lost : collection of Frame
+        Registered frames (see `rivals`) whose files are gone, or hold something else now: the same frame
+        elsewhere takes their place.
     """
     new, known, conflicts = [], [], []
     for frame in frames:
         present = _same_exposure(connection, frame)
         twin = _same_moment(connection, frame) if present is None else None
         if twin is not None:
-            problem = f"starts at the same moment as {twin}, of the same CCD"
+            problem = f"starts at the same moment as {twin.path}, of the same CCD"
             remedy = "mend the camera's clock, or remove the wrong one of the two"
             conflicts.append(BadInput(frame.path, problem, remedy))
         elif present is None:
             connection.execute(frame_table.insert(), storable(asdict(frame)))
             new.append(frame)
-        elif present.digest == frame.digest:
-            known.append(frame)
-        elif present.path == frame.path:
+        elif present.digest == frame.digest and present not in lost:
+            known.append(present)
+        elif present.path == frame.path or present in lost:
             values = storable(asdict(frame))
             connection.execute(frame_table.update().where(_same(frame)).values(values))
-            new.append(frame)
+            (known if present.digest == frame.digest else new).append(frame)
         else:
             problem = f"differs from {present.path}, which is registered for the same exposure"
             conflicts.append(BadInput(frame.path, problem, "remove the wrong one of the two"))
     return Registration(new, known, conflicts)
 
 
-def _same_moment(connection: Connection, frame: Frame) -> str | None:
+def rivals(connection: Connection, frame: Frame) -> list[Frame]:
+    """What is registered from other files of the exposure and CCD of a frame."""
+    found = _same_exposure(connection, frame)
+    return [] if found is None or found.path == frame.path else [found]
+
+
+def _same_moment(connection: Connection, frame: Frame) -> Frame | None:
     """Another science frame of the CCD whose candidates would get the same numbers (see `processing_id`)."""
     moment = frame.time[:13]  # date and five digits of the day, 0.9 s
     c = frame_table.c
     near = sa.and_(c.time.between(f"{moment}0", f"{moment}9"), c.ccd == frame.ccd, c.path != frame.path)
-    query = sa.select(c.path).where(near, c.frame_type == "science")
-    return connection.scalar(query) if frame.frame_type == "science" else None
+    wanted = sa.and_(near, c.frame_type == "science")
+    return _first_frame(connection, wanted) if frame.frame_type == "science" else None
 
 
-def _same_exposure(connection: Connection, frame: Frame) -> Any:
-    query = sa.select(frame_table.c.path, frame_table.c.digest).where(_same(frame))
-    return connection.execute(query).first()
+def _same_exposure(connection: Connection, frame: Frame) -> Frame | None:
+    return _first_frame(connection, _same(frame))
+
+
+def _first_frame(connection: Connection, wanted: sa.ColumnElement[bool]) -> Frame | None:
+    row = connection.execute(_select_frames().where(wanted)).mappings().first()
+    return None if row is None else Frame(**row)
+
+
+def _select_frames() -> sa.Select[Any]:
+    return sa.select(*(frame_table.c[f.name] for f in fields(Frame)))
 
 
 def _same(frame: Frame) -> sa.ColumnElement[bool]:
@@ -194,8 +220,7 @@ def frames_of(
     below: str = "",
 ) -> list[Frame]:
     """Registered frames, of those below a folder if one is named, in order of time, field, band and CCD."""
-    columns = [frame_table.c[f.name] for f in fields(Frame)]
-    query = sa.select(*columns).order_by(*(frame_table.c[k] for k in ("time", "field", "band", "ccd")))
+    query = _select_frames().order_by(*(frame_table.c[k] for k in ("time", "field", "band", "ccd")))
     for name, value in (("night", night), ("frame_type", frame_type)):
         if value is not None:
             query = query.where(frame_table.c[name] == value)
@@ -258,7 +283,7 @@ def claim(
     now = time.time()
     if unit.state == State.RUNNING and unit.lease_until is not None and unit.lease_until > now:
         return None
-    same = unit.settings_hash == settings_hash and unit.inputs == storable(inputs)
+    same = unit.settings_hash == settings_hash and same_content(unit.inputs, storable(inputs))
     if unit.state in FINISHED and same and not again:
         return None
     values = {
@@ -281,6 +306,17 @@ def claim(
         before = {**asdict(unit), "state": State.SUPERSEDED.value, "superseded": now}
         connection.execute(unit_table.insert(), before)
     return replace(unit, **{**values, "state": State.RUNNING})
+
+
+def same_content(before: Any, now: Any) -> bool:
+    """Whether two inputs of a unit are the same, wherever their files lie."""
+    return _without_places(before) == _without_places(now)
+
+
+def _without_places(inputs: Any) -> Any:
+    if not isinstance(inputs, Mapping) or "digest" not in inputs:
+        return inputs
+    return {role: value for role, value in inputs.items() if role not in PLACES}
 
 
 def renew_all(connection: Connection, owner: str, lease_s: float = LEASE_S) -> int:

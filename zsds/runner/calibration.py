@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zsds.core.raw import RawCcd
 from zsds.io.calibrations import save_calibration
 from zsds.io.raw import read_raw
 from zsds.pipeline.calibration import calibrate_quadrant
 from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId
 from zsds.runner.archive import Archive
+from zsds.runner.frames import require_registered
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +22,13 @@ def run_calibration(
 ) -> Mapping[str, Any]:
     """Make the master bias, flat and bad-pixel mask of one quadrant and band.
 
-    ``inputs``: ``calibration`` (fields of its `CalibrationId`); ``bias``, ``dark``, ``flat`` (paths).
+    ``inputs``: ``calibration`` (fields of its `CalibrationId`); ``bias``, ``dark``, ``flat`` (digests by the
+    path of the frame).
     """
     identifier = CalibrationId(**inputs["calibration"])
     amplifier = archive.camera.amplifier(identifier.ccd, identifier.quadrant)
-    frames = (
-        read_raw(Path(path), archive.camera, [identifier.quadrant], identifier.ccd)
-        for path in sorted({*inputs["bias"], *inputs["dark"], *inputs["flat"]})
-    )
+    digests = {**inputs["bias"], **inputs["dark"], **inputs["flat"]}
+    frames = (_read(path, digest, archive, identifier) for path, digest in sorted(digests.items()))
     calibration = calibrate_quadrant(
         frames, identifier.quadrant, amplifier, identifier.band, settings.calibration
     )
@@ -36,3 +37,9 @@ def run_calibration(
     with archive.store.unit(f"{key}-calibration") as staging:
         save_calibration(staging, identifier, calibration)
     return {"n_bias": len(inputs["bias"]), "n_flat": len(inputs["flat"]), "version": calibration.version}
+
+
+def _read(path: str, digest: str, archive: Archive, identifier: CalibrationId) -> RawCcd:
+    raw = read_raw(Path(path), archive.camera, [identifier.quadrant], identifier.ccd)
+    require_registered(Path(path), digest)
+    return raw

@@ -1,6 +1,5 @@
 """Raw frames into the ledger: each is validated, then registered once."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from zsds.db import ledger
 from zsds.io.raw import check_raw
 from zsds.io.raw_header import RawHeader
 from zsds.runner.archive import Archive
+from zsds.runner.frames import digest_of, register
 
 SUFFIXES = (".fits", ".fit", ".fits.fz", ".fit.fz", ".fits.gz", ".fit.gz")
 
@@ -60,8 +60,7 @@ def ingest_frames(archive: Archive, files: Sequence[Path], advance: Callable[[],
         except BadInput as error:
             refused.append(error)
         advance()
-    with archive.database.write() as connection:
-        registered = ledger.register_frames(connection, frames)
+    registered = register(archive, frames)
     return Ingested(len(registered.new), len(registered.known), refused + registered.conflicts)
 
 
@@ -74,8 +73,7 @@ def describe_frames(path: Path, camera: Camera) -> list[ledger.Frame]:
         If its header cannot be used.
     """
     headers = check_raw(path, camera)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = digest_of(path)
     return [_described(header, path, digest) for header in headers]
 
 

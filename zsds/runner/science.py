@@ -27,6 +27,7 @@ from zsds.pipeline.science import ReferenceSky, ScienceResult, reduce_science
 from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId
 from zsds.runner.archive import Archive
+from zsds.runner.frames import require_registered
 from zsds.runner.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -38,16 +39,18 @@ def run_science(
 ) -> Mapping[str, Any]:
     """Make the science products of the quadrant ``key``.
 
-    ``inputs``: ``raw`` (path) and ``calibration`` (fields of a `CalibrationId`, or None).
+    ``inputs``: ``raw`` (path), ``digest`` (of its content) and ``calibration`` (fields of a `CalibrationId`,
+    or None).
     """
     identifier = QuadrantId.parse(key)
     camera = archive.camera
     camera_digest = camera.digest(identifier.ccd)
     log.info("from the frame %s", inputs["raw"])
-    raw = _read_ccd(inputs["raw"], inputs.get("digest"), archive.store.camera, camera_digest, identifier.ccd)
+    raw = _read_ccd(inputs["raw"], inputs["digest"], archive.store.camera, camera_digest, identifier.ccd)
     version = inputs.get("calibration")
     calibration = None if version is None else load_calibration(archive.store, CalibrationId(**version))
     info = raw.quadrants[identifier.quadrant].info
+    _require_same(identifier, info.id, inputs["raw"])
     sky = reference_sky(archive, info)
     result = reduce_science(raw, identifier.quadrant, camera, calibration, sky, settings.science)
     _require_coverage(archive, sky.gaia, result)
@@ -58,12 +61,21 @@ def run_science(
 
 
 @lru_cache(maxsize=1)
-def _read_ccd(path: str, digest: str | None, camera: str, camera_digest: str, ccd: int) -> RawCcd:  # noqa: ARG001
+def _read_ccd(path: str, digest: str, camera: str, camera_digest: str, ccd: int) -> RawCcd:  # noqa: ARG001
     """The frame read last stays at hand: its other quadrants usually come next.
 
     The digests tell a file that was replaced, or a camera that was changed, from the one read before.
     """
-    return read_raw(Path(path), load_camera(camera), ccd=ccd)
+    raw = read_raw(Path(path), load_camera(camera), ccd=ccd)
+    require_registered(Path(path), digest)
+    return raw
+
+
+def _require_same(wanted: QuadrantId, found: QuadrantId, path: str) -> None:
+    """Make sure that the camera file still reads the frame's header as it did."""
+    if found != wanted:
+        problem = f"is {found} by its header and the camera file, and was registered as {wanted}"
+        raise BadInput(path, problem, "restore the archive's camera file, or zsds ingest the frame again")
 
 
 def reference_sky(archive: Archive, info: Info) -> ReferenceSky:
