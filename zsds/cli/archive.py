@@ -71,22 +71,23 @@ def ingest(
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.ingest import find_frames, ingest_frames  # noqa: PLC0415
 
-    files = find_frames(paths)
-    if not files:
+    files, closed = find_frames(paths)
+    if not files and not closed:
         raise BadInput(str(paths[0]), "holds no FITS file", "name raw frames or a folder of them")
     opened = open_archive(archive)
     with progress("ingest", len(files)) as advance:
         result = ingest_frames(opened, files, advance)
-    for error in result.refused:
+    refused = closed + result.refused
+    for error in refused:
         typer.echo(f"zsds: {error}", err=True)
-    counts = {"new": result.n_new, "known": result.n_known, "refused": len(result.refused)}
+    counts = {"new": result.n_new, "known": result.n_known, "refused": len(refused)}
     if as_json:
         show([counts], as_json)
     else:
         typer.echo(
             f"{counts['new']} new frames, {counts['known']} known already, {counts['refused']} refused"
         )
-    if result.refused:
+    if refused:
         sys.exit(1)
 
 

@@ -28,6 +28,8 @@ _REMEDIES = {
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
+MAY_READ = "give the user who runs zsds the right to read it"
+
 DAMAGE = (  # what astropy makes of damaged files
     *(AstropyUserWarning, OSError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
     *(RuntimeError, zlib.error, fits.VerifyError),

@@ -17,7 +17,7 @@ from zsds.core.errors import BadInput
 from zsds.core.exposure import Info
 from zsds.core.ids import file_time
 from zsds.core.raw import RawCcd, RawQuadrant
-from zsds.io.files import DAMAGE, write_bytes
+from zsds.io.files import DAMAGE, MAY_READ, write_bytes
 from zsds.io.raw_header import RawHeader, header_cards, read_header
 from zsds.io.tiles import read_pixels
 
@@ -62,8 +62,7 @@ def read_raw(
     except Warning:
         raise BadInput(str(path), "the file is truncated", "fetch it again") from None
     except DAMAGE as error:
-        problem = _first_line(error)
-        raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
+        raise _unreadable(path, error) from None
 
 
 def read_raw_headers(path: str | Path, camera: Camera) -> list[RawHeader]:
@@ -84,8 +83,7 @@ def read_raw_headers(path: str | Path, camera: Camera) -> list[RawHeader]:
                     return [_header(hdus, path, camera, None)]
                 return [_header(hdus, path, camera, ccd) for ccd in camera.detectors]
     except DAMAGE as error:
-        problem = _first_line(error)
-        raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
+        raise _unreadable(path, error) from None
 
 
 def check_raw(path: str | Path, camera: Camera) -> list[RawHeader]:
@@ -106,8 +104,7 @@ def check_raw(path: str | Path, camera: Camera) -> list[RawHeader]:
                     _check_images(hdus, path, camera.detectors[header.ccd].amplifiers.values())
                 _check_length(hdus, path)
     except DAMAGE as error:
-        problem = _first_line(error)
-        raise BadInput(str(path), f"cannot be read as FITS: {problem}", "fetch it again") from None
+        raise _unreadable(path, error) from None
     return headers
 
 
@@ -179,9 +176,12 @@ def _check_file(path: Path) -> None:
         raise BadInput(str(path), "the file is empty", "fetch it again")
 
 
-def _first_line(error: Exception) -> str:
+def _unreadable(path: Path, error: Exception) -> BadInput:
+    """What to tell of a file that could not be read."""
+    if isinstance(error, PermissionError):
+        return BadInput(str(path), f"cannot be read: {error.strerror}", MAY_READ)
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
+    return BadInput(str(path), f"cannot be read as FITS: {text.splitlines()[0]}", "fetch it again")
 
 
 def _header(hdus: fits.HDUList, path: Path, camera: Camera, ccd: int | None) -> RawHeader:

@@ -1,5 +1,6 @@
 """Raw frames into the ledger: each is validated, then registered once."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from zsds.core.camera_header import NO_BAND
 from zsds.core.errors import BadInput
 from zsds.core.ids import file_time
 from zsds.db import ledger
+from zsds.io.files import MAY_READ
 from zsds.io.raw import check_raw
 from zsds.io.raw_header import RawHeader
 from zsds.runner.archive import Archive
@@ -26,10 +28,16 @@ class Ingested:
     refused: list[BadInput]
 
 
-def find_frames(paths: Iterable[Path]) -> list[Path]:
-    """The files among the paths, and the FITS files in the folders among them, sorted.
+def whole_path(path: Path) -> Path:
+    """A path as the ledger keeps it: absolute and without ``..``; links stay as they are named."""
+    return path.resolve() if ".." in path.parts else path.absolute()
 
-    Hidden files are left out: other programs keep there what is no frame, or not yet.
+
+def find_frames(paths: Iterable[Path]) -> tuple[list[Path], list[BadInput]]:
+    """The files among the paths, and the FITS files in the folders among them, sorted; and what is closed.
+
+    Hidden files and folders are left out: other programs keep there what is no frame, or not yet. Links are
+    followed, and a folder is looked at once.
 
     Raises
     ------
@@ -37,18 +45,38 @@ def find_frames(paths: Iterable[Path]) -> list[Path]:
         If a path does not exist.
     """
     found: set[Path] = set()
-    for path in paths:
+    closed: list[BadInput] = []
+    for path in map(whole_path, paths):
         if path.is_dir():
-            found |= {p for p in path.rglob("*") if p.is_file() and _is_fits(p.name)}
+            found |= _frames_below(path, closed)
         elif path.exists():
             found.add(path)
         else:
             raise BadInput(str(path), "no such file or folder", "check the path")
-    return sorted(found)
+    return sorted(found), closed
 
 
-def _is_fits(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+def _frames_below(folder: Path, closed: list[BadInput]) -> set[Path]:
+    found: set[Path] = set()
+    seen: set[Path] = set()
+    folders, links = [folder], []
+    while folders or links:
+        here = folders.pop() if folders else links.pop()
+        if (real := here.resolve()) in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = [entry for entry in os.scandir(here) if not entry.name.startswith(".")]
+            inner = [entry for entry in entries if entry.is_dir()]
+            found |= {Path(e.path) for e in entries if e.name.lower().endswith(SUFFIXES) and e.is_file()}
+        except FileNotFoundError:  # moved on meanwhile
+            continue
+        except OSError as error:
+            closed.append(BadInput(str(here), f"cannot be looked into: {error.strerror}", MAY_READ))
+            continue
+        for entry in inner:
+            (links if entry.is_symlink() else folders).append(Path(entry.path))
+    return found
 
 
 def ingest_frames(archive: Archive, files: Sequence[Path], advance: Callable[[], None]) -> Ingested:
@@ -56,7 +84,7 @@ def ingest_frames(archive: Archive, files: Sequence[Path], advance: Callable[[],
     frames, refused = [], []
     for file in files:
         try:
-            frames.extend(describe_frames(file.absolute(), archive.camera))
+            frames.extend(describe_frames(file, archive.camera))
         except BadInput as error:
             refused.append(error)
         advance()
