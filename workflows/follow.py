@@ -2,25 +2,26 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sqlalchemy.engine import Connection
 from zsds.workflows.bookkeeping import Busy, Chain, Claims, first_of, with_unreached
 from zsds.workflows.cluster import open_cluster
-from zsds.workflows.night import beside_database, name_and_claim, plan_frames, plan_night, quadrants_of
+from zsds.workflows.night import beside_database, name_and_claim, plan_night, plan_parts, quadrants_of
 from zsds.workflows.stream import Stream, open_stream
 
 from zsds.core.ids import QuadrantId
 from zsds.core.scope import QUADRANT_STEPS
 from zsds.db import ledger, versions
 from zsds.db.database import Unreachable
-from zsds.db.ledger import WAITING, Frame, State
+from zsds.db.ledger import FINISHED, WAITING, Frame, State
 from zsds.pipeline.settings import Settings
 from zsds.runner import Finished, run_chain
 from zsds.runner.archive import Archive, open_archive
+from zsds.runner.frames import register
 from zsds.runner.incoming import Incoming
+from zsds.runner.ingest import whole_path
 from zsds.runner.log import about, recorded
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def follow_nights(
     stopped : callable
         Whether to end.
     nights : sequence of str
-        ``YYYYMMDD``; whatever is left to do of them is done too, and of the newest night in the folder.
+        ``YYYYMMDD``; whatever is left to do of them is done too, and of the frames that are in the folder.
     cluster, n_workers
         See `zsds.workflows.cluster.open_cluster`.
 
@@ -77,9 +78,9 @@ def follow_nights(
         archive.catalogs.folder(kind)
     archive.store.clean_staging()
     with archive.database.read() as connection:
-        registered = ledger.frames_of(connection, below=str(incoming.absolute()))
+        registered = ledger.frames_of(connection, below=str(whole_path(incoming)))
     watch = Incoming(incoming, archive.camera, {(frame.path, frame.size) for frame in registered})
-    there = [frame.night for frame in registered]
+    there = [frame for frame in registered if frame.frame_type == "science"]
     watch.look()  # a first look only notes sizes, and finds out now that there is no such folder
     with (
         Claims(archive, settings) as claims,
@@ -89,7 +90,7 @@ def follow_nights(
         pixels = open_stream(workers, run_chain, **known)
         packets = open_stream(beside_database(archive, workers), run_chain, **known)
         live = _Live(archive, claims, pixels, packets, _also_logged(tell))
-        live.begin({*nights, *there[-1:]})
+        live.begin({*nights, *(frame.night for frame in there[-1:])}, there)
         while not (live.no_more and live.is_idle):
             live.no_more = live.no_more or stopped()
             with recorded(archive.store.root, max(live.nights, default="")):
@@ -170,17 +171,36 @@ class _Live:
         left = self.chains or self.results or self.fresh or self.registered
         return not left and not any(exposure.found for exposure in self.exposures.values())
 
-    def begin(self, nights: Iterable[str]) -> None:
-        """Take up what is left of some nights."""
-        for night in sorted(nights):
-            self._enter(night)
-            self._submit(plan_night(self.archive, night, self.claims))
-            with self.archive.database.read() as connection:
-                done = ledger.units_of(connection, night, "difference", State.DONE)
-            for unit in done:
-                self._exposure(unit.key).found.add(unit.key)
+    def begin(self, nights: Collection[str], there: Sequence[Frame]) -> None:
+        """Take up some nights, and of other nights the frames in the folder that are not finished.
+
+        What another run works on is left to that, unless its night is named.
+        """
+        left: dict[str, list[Frame]] = {night: [] for night in nights}
+        for frame in self._unfinished([frame for frame in there if frame.night not in nights]):
+            left.setdefault(frame.night, []).append(frame)
+        for night, frames in sorted(left.items()):
+            try:
+                self._enter(night)
+            except Busy as error:
+                if night in nights:
+                    raise
+                self.tell(f"left out: {error}")
+            else:
+                self._submit([] if frames else plan_night(self.archive, night, self.claims))
+                self._plan(frames)
         with self.archive.database.read() as connection:
             self.versions = versions.newest(connection)
+
+    def _unfinished(self, frames: Sequence[Frame]) -> list[Frame]:
+        """Those of some frames that have a quadrant whose packets, or refusal, are still to come."""
+        finished: set[str] = set()
+        with self.archive.database.read() as connection:
+            for night in sorted({frame.night for frame in frames}):
+                states = ledger.states_of(connection, night, "difference")
+                finished |= {key for key, state in states.items() if state in FINISHED}
+                finished -= ledger.unpacked(connection, night)
+        return [f for f in frames if not finished.issuperset(map(str, quadrants_of(self.archive, f)))]
 
     def step(self, watch: Incoming) -> None:
         """Look at the folder, if frames are still wanted, and do what is to do."""
@@ -252,10 +272,9 @@ class _Live:
     def _register(self) -> None:
         """Register what has landed, and plan it."""
         if self.fresh:
-            with self.archive.database.write() as connection:
-                registered = ledger.register_frames(connection, self.fresh)
-                science = _science_of(connection, self.fresh)
-            self.registered += science
+            registered = register(self.archive, self.fresh)
+            science = {f for f in (*registered.new, *registered.known) if f.frame_type == "science"}
+            self.registered += sorted(science, key=lambda f: (f.time, f.field, f.band, f.ccd))
             self.fresh.clear()
             for conflict in registered.conflicts:
                 self.tell(f"refused: {conflict}")
@@ -293,10 +312,7 @@ class _Live:
             self.versions = now
 
     def _plan(self, frames: Sequence[Frame]) -> None:
-        if frames:
-            with self.archive.database.write() as connection:
-                chains = plan_frames(self.archive, connection, frames, self.claims)
-            self._submit(chains)
+        self._submit(plan_parts(self.archive, frames, self.claims))
 
     def _submit(self, chains: Iterable[Chain]) -> None:
         for chain in chains:
@@ -315,7 +331,8 @@ class _Live:
             if exposure.found:
                 with self.archive.database.read() as connection:
                     units = [ledger.unit_of(connection, "difference", key) for key in sorted(exposure.found)]
-                chains = name_and_claim(self.archive, units, self.claims)
+                done = [unit for unit in units if unit.state is State.DONE]
+                chains = name_and_claim(self.archive, done, self.claims)
                 exposure.found.clear()
                 exposure.packing |= {chain[0].key for chain in chains}
                 self._submit(chains)
@@ -341,18 +358,14 @@ class _Live:
         return self.exposures.setdefault(_when(key), _Exposure())
 
     def _enter(self, night: str) -> None:
-        """Make sure that nobody else works on a night."""
+        """Make sure that nobody else works on a night, and note what was found there and has no packets."""
         with self.archive.database.read() as connection:
             for kind in QUADRANT_STEPS:
                 self.claims.require_free(ledger.units_of(connection, night, kind, State.RUNNING))
+            unpacked = ledger.unpacked(connection, night)
+        for key in unpacked:
+            self._exposure(key).found.add(key)
         self.nights.add(night)
-
-
-def _science_of(connection: Connection, landed: Sequence[Frame]) -> list[Frame]:
-    """Those of the ledger's science frames that lie where some have landed, whoever registered them."""
-    paths, nights = {frame.path for frame in landed}, sorted({frame.night for frame in landed})
-    known = [frame for night in nights for frame in ledger.frames_of(connection, night, "science")]
-    return [frame for frame in known if frame.path in paths]
 
 
 def _landed(path: str) -> float:

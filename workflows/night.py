@@ -100,6 +100,11 @@ def plan_night(archive: Archive, night: str, claims: Claims) -> list[Chain]:
         frames = ledger.frames_of(connection, night, "science")
     if not frames:
         raise BadInput(night, "has no science frames in this archive", "register them with: zsds ingest")
+    return plan_parts(archive, frames, claims)
+
+
+def plan_parts(archive: Archive, frames: Sequence[ledger.Frame], claims: Claims) -> list[Chain]:
+    """As `plan_frames`, in transactions of a few frames each."""
     chains = []
     for start in range(0, len(frames), PART):
         with archive.database.write() as connection:

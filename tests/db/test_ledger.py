@@ -134,6 +134,24 @@ def test_a_unit_that_is_done_again_gets_a_version_and_keeps_what_was_known(units
     assert [(unit.key, unit.version) for unit in newest] == [("a", 2), ("b", 1)]
 
 
+def test_differences_without_packets_of_their_own_attempt_and_settings(units):
+    def done(kind, key, state=State.DONE, **options):
+        with units.write() as connection:
+            ledger.add_units(connection, kind, "20250120", [key])
+            unit = ledger.claim(connection, kind, key, "me", **options)
+            ledger.finish(connection, unit, Outcome(state))
+
+    for key in "abcde":
+        done("difference", key, settings_hash="s")
+    done("packets", "b", settings_hash="s", inputs={"difference_attempt": 1})
+    done("packets", "c", settings_hash="s", inputs={"difference_attempt": 2})
+    done("packets", "d", settings_hash="t", inputs={"difference_attempt": 1})
+    done("packets", "e", State.FAILED, settings_hash="s", inputs={"difference_attempt": 1})
+    with units.read() as connection:
+        assert ledger.unpacked(connection, "20250120") == set("acde")
+        assert ledger.unpacked(connection, "20250121") == set()
+
+
 @pytest.mark.parametrize("state", [State.FAILED, State.NO_REFERENCE, State.NO_CALIBRATION])
 def test_failed_and_waiting_units_can_be_claimed_again(units, state):
     finish(units, claim(units), state, "why")

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from astropy.io import fits
-from survey import NIGHT, Survey, database_rows, forget_frames, zsds
+from survey import NIGHT, Survey, database_rows, expect, forget_frames, zsds
 from zsds.workflows import follow
 from zsds.workflows.follow import follow_nights
 
@@ -241,6 +241,38 @@ def test_a_silent_ccd_is_waited_for_once_until_it_speaks(unseen, tmp_path, monke
         wait_for(lambda: heard(told, "no frame of CCD 1 in 3 s"))
     assert heard(told, "no frame of CCD") == 2
     assert len(unseen.units("packets")) == 4
+
+
+def later(frame, target, days):
+    """The copy of a frame, taken some days later."""
+    with fits.open(shutil.copy(frame, target), mode="update") as copy:
+        copy[0].header["OBSMJD"] += days
+
+
+def test_every_unfinished_night_in_the_folder_goes_on_in_order_of_time(unseen, tmp_path):
+    """But one that another run works on; calibration frames, newest of all, are no night to do."""
+    incoming = tmp_path / "incoming"
+    shutil.copy(unseen.frames[0], incoming)
+    later(unseen.frames[1], incoming / "a.fits.fz", 1)
+    later(unseen.frames[0], incoming / "b.fits.fz", -1)
+    later(next((unseen.sky / "raw").rglob("*_f.fits.fz")), incoming, 100)
+    expect(zsds("ingest", "--archive", unseen.archive, incoming))
+    with unseen.open().database.write() as connection:
+        ledger.add_units(connection, "science", "20190109", ["ztf_20190109300000_000001_zr_c01_o_q1"])
+        ledger.claim(connection, "science", "ztf_20190109300000_000001_zr_c01_o_q1", "elsewhere:1")
+    with followed(unseen, incoming) as told:
+        wait_for(lambda: sum("alerts" in line for line in told) == 2)
+    assert told[0].startswith("left out: 20190109: another run (elsewhere:1) works on 1 of its units")
+    assert [line[:8] for line in told[1:]] == [NIGHT, str(int(NIGHT) + 1)]
+
+
+def test_frames_registered_from_a_folder_of_another_name_are_done(unseen, tmp_path):
+    shutil.copy(unseen.frames[0], tmp_path / "incoming")
+    expect(zsds("ingest", "--archive", unseen.archive, tmp_path / "incoming"))
+    (tmp_path / "link").symlink_to("incoming")
+    with followed(unseen, tmp_path / "link") as told:
+        wait_for(lambda: any("alerts" in line for line in told))
+    assert states(unseen, "packets") == [State.DONE] * 2
 
 
 def test_a_folder_that_is_not_there(unseen, tmp_path):

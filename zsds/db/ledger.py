@@ -399,6 +399,23 @@ def states_of(connection: Connection, night: str, kind: str) -> dict[str, State]
     return {key: State(state) for key, state in connection.execute(query)}
 
 
+def unpacked(connection: Connection, night: str) -> set[str]:
+    """Quadrants of a night with a difference that is done, and no packets of it made with its settings."""
+    found, made = sa.alias(unit_table), sa.alias(unit_table)
+    its_packets = sa.and_(
+        made.c.kind == "packets",
+        made.c.key == found.c.key,
+        made.c.state.in_([state.value for state in FINISHED]),
+        made.c.settings_hash == found.c.settings_hash,
+        made.c.inputs["difference_attempt"].as_integer() == found.c.attempt,
+    )
+    done = sa.and_(found.c.night == night, found.c.kind == "difference", found.c.state == State.DONE.value)
+    joined = sa.outerjoin(found, made, its_packets)
+    return set(
+        connection.scalars(sa.select(found.c.key).select_from(joined).where(done, made.c.id.is_(None)))
+    )
+
+
 def _is(kind: str, key: str) -> sa.ColumnElement[bool]:
     return sa.and_(unit_table.c.kind == kind, unit_table.c.key == key, _IS_NEWEST)
 
