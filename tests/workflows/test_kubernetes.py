@@ -1,5 +1,7 @@
 """What Kubernetes is asked for, held against its own schemas; no cluster is needed, and none was at hand."""
 
+import os
+import subprocess
 from importlib.resources import files
 from pathlib import Path
 
@@ -41,6 +43,21 @@ def test_settings_of_the_manifest_are_settings():
         asked.kubernetes.claim
         == yaml.safe_load((ROOT / "deploy/kubernetes/archive.yaml").read_text())["metadata"]["name"]
     )
+
+
+@pytest.mark.parametrize(("bad", "status"), [("none", 0), ("ingest", 1), ("calibrate", 1), ("night", 1)])
+def test_the_night_is_run_whatever_happens_before(tmp_path, bad, status):
+    (path,) = (path for path in MANIFESTS if path.stem == "night")
+    job = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))[1]["spec"]["jobTemplate"]["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    program = tmp_path / "zsds"
+    program.write_text(f'#!/bin/sh\necho "$1"\n[ "$1" != {bad} ]\n')
+    program.chmod(0o755)
+    words = [*container["command"], *container["args"]]
+    found = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    ended = subprocess.run(words, check=False, env=found, stdout=subprocess.PIPE)
+    assert ended.stdout.split() == [b"ingest", b"calibrate", b"night"]
+    assert ended.returncode == status
 
 
 @pytest.fixture
