@@ -1,12 +1,15 @@
 """Raw frames with something wrong, each made from a good one."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from survey import NX
+
+from zsds.core.ids import MJD_UNIX_EPOCH
 
 PRIMARY = 0
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
@@ -88,6 +91,7 @@ CARDS = {
     "exposure not a number": {"EXPOSURE": "nan"},
     "negative exposure": {"EXPOSURE": -30.0},
     "year 1900": {"OBSMJD": 15020.3},
+    "a day ahead": {"OBSMJD": time.time() / 86400 + MJD_UNIX_EPOCH + 2},
     "RA 400": {"TELRAD": 400.0},
     "unknown filter": {"FILTER": "ZTF_u"},
     "unknown CCD": {"CCD_ID": 7},

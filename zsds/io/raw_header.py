@@ -17,7 +17,7 @@ from zsds.core.ids import JD_MINUS_MJD, MJD_UNIX_EPOCH, QuadrantId, file_time
 from zsds.io.header_values import is_date, read_angle, read_time
 
 EARLIEST_MJD = 44239.0  # 1980-01-01: no CCD survey is older
-LATEST_MJD = 88069.0  # 2100-01-01
+LATEST_MJD = 66976.0  # 2042-04-02: the candid of later nights would not fit into 64 bits
 LONGEST_EXPOSURE_S = 14400.0
 GIVE_DEFAULT = "mend the header, or give header.defaults in the camera file"
 BUILT_IN = {"program_id": 1, "program_pi": "", "airmass": math.nan}
@@ -178,7 +178,7 @@ class _Values:
             raise self.wrong("start_time", f"is not a time: {value!r}", "write ISO 8601 UTC, MJD or JD")
         if not EARLIEST_MJD <= mjd <= LATEST_MJD:
             raise self.wrong(
-                "start_time", f"{value!r} is not between 1980 and 2100", "mend the camera's clock"
+                "start_time", f"{value!r} is not between 1980 and 2042-04-01", "mend the camera's clock"
             )
         return mjd
 

@@ -1,6 +1,7 @@
 """Raw frames into the ledger: each is validated, then registered once."""
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from zsds.core.camera import Camera
 from zsds.core.camera_header import NO_BAND
 from zsds.core.errors import BadInput
-from zsds.core.ids import file_time
+from zsds.core.ids import MJD_UNIX_EPOCH, file_time
 from zsds.db import ledger
 from zsds.io.files import MAY_READ
 from zsds.io.raw import check_raw
@@ -16,6 +17,7 @@ from zsds.io.raw_header import RawHeader
 from zsds.runner.archive import Archive
 from zsds.runner.frames import digest_of, register
 
+DAY_S = 86400.0
 SUFFIXES = (".fits", ".fit", ".fits.fz", ".fit.fz", ".fits.gz", ".fit.gz")
 
 
@@ -98,27 +100,32 @@ def describe_frames(path: Path, camera: Camera) -> list[ledger.Frame]:
     Raises
     ------
     BadInput
-        If its header cannot be used.
+        If its header cannot be used, or its time is more than a day ahead of this machine's clock.
     """
     headers = check_raw(path, camera)
+    latest = time.time() / DAY_S + MJD_UNIX_EPOCH + 1
+    for header in headers:
+        if header.start_mjd > latest:
+            problem = f"its start, {file_time(header.start_mjd)[:8]}, lies in the future"
+            raise BadInput(str(path), problem, "mend the clock of the camera, or of this machine")
     digest = digest_of(path)
     return [_described(header, path, digest) for header in headers]
 
 
 def _described(header: RawHeader, path: Path, digest: str) -> ledger.Frame:
-    time = file_time(header.start_mjd)
+    start = file_time(header.start_mjd)
     return ledger.Frame(
         path=str(path),
         size=path.stat().st_size,
         digest=digest,
         frame_type=header.frame_type,
-        time=time,
+        time=start,
         start_mjd=header.start_mjd,
         exposure_s=header.exposure_s,
         field=header.field,
         band=NO_BAND[header.frame_type] if header.band is None else header.band.code,
         band_id=0 if header.band is None else header.band.id,
         ccd=header.ccd,
-        night=time[:8],
+        night=start[:8],
         program_id=header.program_id,
     )
