@@ -11,6 +11,7 @@ from zsds.workflows.cluster import open_cluster
 from zsds.workflows.night import beside_database, name_and_claim, plan_night, plan_parts, quadrants_of
 from zsds.workflows.stream import Stream, open_stream
 
+from zsds.core.errors import BadInput
 from zsds.core.ids import QuadrantId
 from zsds.core.scope import QUADRANT_STEPS
 from zsds.db import ledger, versions
@@ -33,6 +34,14 @@ RETRY_S = 5.0
 Tell = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Followed:
+    """The nights of the frames that were taken, and the number of files that were refused."""
+
+    nights: list[str]
+    n_refused: int
+
+
 def follow_nights(
     folder: Path,
     incoming: Path,
@@ -42,7 +51,7 @@ def follow_nights(
     nights: Sequence[str] = (),
     cluster: str = "local",
     n_workers: int | None = None,
-) -> list[str]:
+) -> Followed:
     """Take raw frames as they land in a folder, from pixels to packets, until told to stop.
 
     What runs when it is told is finished first.
@@ -65,8 +74,7 @@ def follow_nights(
 
     Returns
     -------
-    list of str
-        The nights of the frames.
+    Followed
 
     Raises
     ------
@@ -95,7 +103,7 @@ def follow_nights(
             live.no_more = live.no_more or stopped()
             with recorded(archive.store.root, max(live.nights, default="")):
                 live.step(watch)
-    return sorted(live.nights)
+    return Followed(sorted(live.nights), len(live.refused))
 
 
 def _also_logged(tell: Tell) -> Tell:
@@ -142,8 +150,8 @@ class _Exposure:
     settled: bool = False  # no more frames are waited for
     found: set[str] = field(default_factory=set)  # quadrants with a difference that has no packets yet
     packing: set[str] = field(default_factory=set)  # quadrants whose packets are being made
-    n_alerts: int = 0
-    latency_s: float = 0.0  # of the slowest quadrant
+    alerts: dict[str, int] = field(default_factory=dict)  # by quadrant
+    latency_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -164,6 +172,7 @@ class _Live:
     versions: tuple[int, int] = (0, 0)  # of calibrations and references when last planned
     silent: set[int] = field(default_factory=set)  # CCDs that were waited for in vain and gave no frame since
     no_more: bool = False  # frames will come
+    refused: set[str] = field(default_factory=set)  # files that are no frames
 
     @property
     def is_idle(self) -> bool:
@@ -207,10 +216,15 @@ class _Live:
         if not self.no_more:
             landed = watch.look()
             self.fresh += landed.frames
-            for refused in landed.refused:
-                self.tell(f"refused: {refused}")
+            self.refused -= {frame.path for frame in landed.frames}
+            for error in landed.refused:
+                self._refuse(error)
         _riding_out(self.advance, self.tell)
         self.collect(LOOK_S)
+
+    def _refuse(self, error: BadInput) -> None:
+        self.refused.add(error.source)
+        self.tell(f"refused: {error}")
 
     def collect(self, timeout_s: float) -> None:
         """Take what the workers have finished, waiting no longer than a time."""
@@ -261,13 +275,15 @@ class _Live:
         return replace(done, outcome=replace(done.outcome, metrics=metrics))
 
     def _told_when_packed(self, done: Finished, exposure: _Exposure) -> None:
-        exposure.packing.discard(done.task.key)
-        exposure.n_alerts += done.outcome.metrics.get("n_packets", 0)
-        exposure.latency_s = max(exposure.latency_s, done.outcome.metrics.get("latency_s", 0.0))
+        key, metrics = done.task.key, done.outcome.metrics
+        exposure.packing.discard(key)
+        exposure.alerts[key] = metrics.get("n_packets", 0)
+        exposure.latency_s[key] = metrics.get("latency_s", 0.0)
         if not exposure.packing:
-            identifier = QuadrantId.parse(done.task.key)
-            what = f"{identifier.time} field {identifier.field} {identifier.band}: {exposure.n_alerts} alerts"
-            self.tell(f"{what}, {exposure.latency_s:.0f} s" if exposure.latency_s else what)
+            identifier, slowest = QuadrantId.parse(key), max(exposure.latency_s.values())
+            n_alerts = sum(exposure.alerts.values())
+            what = f"{identifier.time} field {identifier.field} {identifier.band}: {n_alerts} alerts"
+            self.tell(f"{what}, {slowest:.0f} s" if slowest else what)
 
     def _register(self) -> None:
         """Register what has landed, and plan it."""
@@ -277,7 +293,7 @@ class _Live:
             self.registered += sorted(science, key=lambda f: (f.time, f.field, f.band, f.ccd))
             self.fresh.clear()
             for conflict in registered.conflicts:
-                self.tell(f"refused: {conflict}")
+                self._refuse(conflict)
         for night in sorted({frame.night for frame in self.registered} - self.nights):
             self._enter(night)
         self._plan(self.registered)

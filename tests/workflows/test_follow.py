@@ -1,12 +1,14 @@
 """A night that is followed: frames land one by one, partly written, broken, early, and alerts come out."""
 
 import errno
+import json
 import os
 import shutil
 import socket
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,10 @@ from zsds.workflows.follow import follow_nights
 from zsds.core.errors import BadInput
 from zsds.db import ledger
 from zsds.db.database import Database, Unreachable
-from zsds.db.ledger import State
+from zsds.db.ledger import Outcome, State
 from zsds.db.schema import references
 from zsds.pipeline.settings import Settings
+from zsds.runner import Finished, Task
 
 WAIT_S = 120.0
 
@@ -273,6 +276,29 @@ def test_frames_registered_from_a_folder_of_another_name_are_done(unseen, tmp_pa
     with followed(unseen, tmp_path / "link") as told:
         wait_for(lambda: any("alerts" in line for line in told))
     assert states(unseen, "packets") == [State.DONE] * 2
+
+
+def test_a_frame_that_is_done_again_is_not_counted_twice():
+    told = []
+    live = follow._Live(None, None, None, None, told.append)
+    exposure = follow._Exposure()
+    for n_alerts, latency_s in ((7, 90.0), (6, 20.0)):
+        outcome = Outcome(State.DONE, None, {"n_packets": n_alerts, "latency_s": latency_s})
+        task = Task("packets", "ztf_20190110300000_000001_zr_c01_o_q1")
+        live._told_when_packed(Finished(task, outcome), exposure)
+    assert [line.partition(": ")[2] for line in told] == ["7 alerts, 90 s", "6 alerts, 20 s"]
+
+
+def test_nothing_taken_tells_of_no_other_night_and_a_refused_file_is_a_failure(done_survey, tmp_path):
+    words = ("night", "--archive", done_survey.archive, "--follow", tmp_path, "--cluster", "serial")
+    assert json.loads(expect(zsds(*words, "--json", "--until", "2020-01-01T00:00")).out) == []
+    (tmp_path / "focus.fits").write_bytes(b"no frame at all")
+    os.utime(tmp_path / "focus.fits", (1, 1))
+    soon = datetime.now(UTC) + timedelta(seconds=4)
+    called = zsds(*words, "--until", soon.strftime("%Y-%m-%dT%H:%M:%S"))
+    assert called.status == 1
+    assert "focus.fits" in called.err
+    assert called.out.startswith("nothing was there to do\ntook ")
 
 
 def test_a_folder_that_is_not_there(unseen, tmp_path):

@@ -35,8 +35,17 @@ from zsds.core.scope import QUADRANT_STEPS, Scope
 Again = Annotated[bool, typer.Option("--again", help="Redo what is done although nothing changed.")]
 
 
-def close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: bool, seconds: float) -> None:
-    """The closing summary of what a command does; exit status 1 when such a unit failed."""
+def close(
+    archive: Path,
+    nights: Sequence[str] | None,
+    kinds: Sequence[str],
+    as_json: bool,
+    seconds: float,
+    n_refused: int = 0,
+) -> None:
+    """The closing summary of what a command does to some nights, or to all; exit status 1 when such a unit
+    failed, or files were refused.
+    """
     from zsds.runner.archive import open_archive  # noqa: PLC0415
     from zsds.runner.status import (  # noqa: PLC0415
         failures,
@@ -48,7 +57,9 @@ def close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: b
     )
 
     opened = open_archive(archive)
-    nights = nights or newest_nights(opened)
+    nights = newest_nights(opened) if nights is None else nights
+    if not nights and not as_json:
+        typer.echo("nothing was there to do")
     show((full_counts if as_json else unit_counts)(opened, nights, kinds), as_json)
     trouble = failures(opened, nights, kinds)
     if not as_json:
@@ -60,7 +71,7 @@ def close(archive: Path, nights: Sequence[str], kinds: Sequence[str], as_json: b
         typer.echo(line)
     for line in notes(opened, nights) if "difference" in kinds else ():
         typer.echo(f"note: {line}", err=True)
-    if any(row["state"] == "failed" for row in trouble):
+    if n_refused or any(row["state"] == "failed" for row in trouble):
         sys.exit(1)
 
 
@@ -114,13 +125,14 @@ def night(
     Example: zsds night --archive /data/survey --follow /incoming --until 2026-01-16T13:30
     """
     start = time.monotonic()
-    chosen = load_settings(settings, override)
+    chosen, n_refused = load_settings(settings, override), 0
     if follow is not None:
         if again:
             raise WrongCall("--again", "redoes nights that are over", "leave it out, or --follow")
         stopped = _told_to_stop(until)
         tell = partial(typer.echo, err=True)
-        done = workflow("follow")(archive, follow, chosen, tell, stopped, nights or (), cluster, workers)
+        followed = workflow("follow")(archive, follow, chosen, tell, stopped, nights or (), cluster, workers)
+        done, n_refused = followed.nights, followed.n_refused
     elif until is not None:
         raise WrongCall("--until", "is for --follow", "name the folder to follow")
     elif not nights:
@@ -128,7 +140,7 @@ def night(
     else:
         workflow("night")(archive, nights, chosen, progress, cluster, workers, Scope(again=again))
         done = nights
-    close(archive, done, QUADRANT_STEPS, as_json, time.monotonic() - start)
+    close(archive, done, QUADRANT_STEPS, as_json, time.monotonic() - start, n_refused)
 
 
 def _told_to_stop(until: float | None) -> Callable[[], bool]:
@@ -166,7 +178,7 @@ def references(
     start = time.monotonic()
     run = workflow("references")
     run(archive, load_settings(settings, override), progress, nights or (), cluster, workers, again)
-    close(archive, (), ["reference"], as_json, time.monotonic() - start)
+    close(archive, None, ["reference"], as_json, time.monotonic() - start)
 
 
 @app.command()
