@@ -23,6 +23,7 @@ from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId, ReferenceId
 from zsds.runner import Finished, Task, science
 from zsds.runner.archive import Archive, open_archive
+from zsds.runner.frames import digest_of
 from zsds.runner.naming import run_naming
 from zsds.runner.run import run_chain
 from zsds.sim import NightSettings, NightSummary, SkySettings, simulate_night
@@ -158,7 +159,7 @@ def run_quadrant(prepared: Prepared, frame: Path) -> QuadrantId:
     key = _key(archive, prepared.plan, frame)
     difference = {"reference": prepared.reference, "rfid": 1, "science_attempt": 1}
     chain = [
-        Task("science", key, {"raw": str(frame), "calibration": prepared.calibration}),
+        _science_task(key, frame, prepared.calibration),
         Task("difference", key, difference),
     ]
     _done(prepared.archive, chain, settings)
@@ -227,12 +228,12 @@ def _new_archive(folder: Path, camera: str, made: NightSummary) -> Path:
 
 def _calibrate(archive: Path, plan: QuadrantPlan, made: NightSummary, settings: Settings) -> dict[str, Any]:
     camera = load_camera(plan.camera)
-    paths: dict[str, list[str]] = {"bias": [], "dark": [], "flat": []}
+    digests: dict[str, dict[str, str]] = {"bias": {}, "dark": {}, "flat": {}}
     for path in made.calibration:
         if _night_of(path) == made.night:
-            paths[read_raw_headers(path, camera)[0].frame_type].append(str(path))
+            digests[read_raw_headers(path, camera)[0].frame_type][str(path)] = digest_of(path)
     identifier = asdict(CalibrationId(made.night, BAND, plan.ccd, plan.quadrant))
-    _done(archive, [Task("calibration", "c", {"calibration": identifier, **paths})], settings)
+    _done(archive, [Task("calibration", "c", {"calibration": identifier, **digests})], settings)
     return identifier
 
 
@@ -240,8 +241,12 @@ def _science(
     archive: Path, plan: QuadrantPlan, frame: Path, calibration: Mapping[str, Any], settings: Settings
 ) -> str:
     key = _key(open_archive(archive), plan, frame)
-    _done(archive, [Task("science", key, {"raw": str(frame), "calibration": calibration})], settings)
+    _done(archive, [_science_task(key, frame, calibration)], settings)
     return key
+
+
+def _science_task(key: str, frame: Path, calibration: Mapping[str, Any]) -> Task:
+    return Task("science", key, {"raw": str(frame), "digest": digest_of(frame), "calibration": calibration})
 
 
 def _key(archive: Archive, plan: QuadrantPlan, frame: Path) -> str:
