@@ -68,6 +68,25 @@ def test_two_exposures_of_a_ccd_cannot_start_at_the_same_moment(database):
     assert "raw/c.fits: starts at the same moment as raw/a.fits" in str(result.conflicts[0])
 
 
+@pytest.mark.parametrize("state", [State.FAILED, State.DONE])
+def test_a_lost_frame_gives_way_to_another_of_its_moment_unless_it_is_done(database, state):
+    there = replace(FRAME, path="raw/c.fits", digest="e" * 64, field=250)
+    key = "ztf_20250120147292_000249_zg_c09_o_q1"
+    with database.write() as connection:
+        ledger.register_frames(connection, [replace(FRAME, ccd=10), FRAME])
+        ledger.add_units(connection, "science", FRAME.night, [key, key.replace("c09", "c10")])
+        ledger.finish(connection, ledger.claim(connection, "science", key, "me"), Outcome(state))
+        assert ledger.rivals(connection, there) == [FRAME]
+        result = ledger.register_frames(connection, [there], {FRAME})
+        frames, units = ledger.frames_of(connection, ccd=9), ledger.units_of(connection)
+    if state is State.DONE:
+        assert "raw/a.fits" in str(*result.conflicts)
+        assert (frames, len(units)) == ([FRAME], 2)
+    else:
+        assert result.new == [there]
+        assert (frames, len(units)) == ([there], 1)
+
+
 @pytest.fixture
 def units(database):
     with database.write() as connection:

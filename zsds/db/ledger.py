@@ -146,8 +146,8 @@ def register_frames(
     """Record raw frames; a frame known already, wherever it lies, changes nothing.
 
     Two files of one exposure and CCD with different content are a conflict, and so are two exposures of a CCD
-    that start at the same moment: the first stays, unless it is lost. A file that was replaced in its place
-    counts as new.
+    that start at the same moment: the first stays, unless it is lost (and, of the two at one moment, none of
+    its quadrants is done). A file that was replaced in its place counts as new.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def register_frames(
     for frame in frames:
         present = _same_exposure(connection, frame)
         twin = _same_moment(connection, frame) if present is None else None
-        if twin is not None:
+        if twin is not None and not (twin in lost and _forgotten(connection, twin)):
             problem = f"starts at the same moment as {twin.path}, of the same CCD"
             remedy = "mend the camera's clock, or remove the wrong one of the two"
             conflicts.append(BadInput(frame.path, problem, remedy))
@@ -181,8 +181,8 @@ def register_frames(
 
 
 def rivals(connection: Connection, frame: Frame) -> list[Frame]:
-    """What is registered from other files of the exposure and CCD of a frame."""
-    found = _same_exposure(connection, frame)
+    """What is registered from another file of the exposure, or else the moment, and the CCD of a frame."""
+    found = _same_exposure(connection, frame) or _same_moment(connection, frame)
     return [] if found is None or found.path == frame.path else [found]
 
 
@@ -193,6 +193,18 @@ def _same_moment(connection: Connection, frame: Frame) -> Frame | None:
     near = sa.and_(c.time.between(f"{moment}0", f"{moment}9"), c.ccd == frame.ccd, c.path != frame.path)
     wanted = sa.and_(near, c.frame_type == "science")
     return _first_frame(connection, wanted) if frame.frame_type == "science" else None
+
+
+def _forgotten(connection: Connection, frame: Frame) -> bool:
+    """Remove a science frame and its units; not if one of them was done, since numbers were given then."""
+    c, exposure = unit_table.c, f"_{frame.time}_{frame.field:06d}_{frame.band}_c{frame.ccd:02d}_o_q"
+    its_units = sa.and_(c.night == frame.night, c.key.contains(exposure, autoescape=True))
+    kept = c.state.in_([state.value for state in (State.DONE, State.RUNNING, State.SUPERSEDED)])
+    if connection.scalar(sa.select(c.id).where(its_units, kept)) is not None:
+        return False
+    connection.execute(unit_table.delete().where(its_units))
+    connection.execute(frame_table.delete().where(_same(frame)))
+    return True
 
 
 def _same_exposure(connection: Connection, frame: Frame) -> Frame | None:
