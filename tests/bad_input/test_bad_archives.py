@@ -336,5 +336,5 @@ def test_a_scheduler_that_is_not_there_leaves_nothing_behind(survey, monkeypatch
 
 def test_the_manual_is_about_what_happens():
     assert {"disk full", "a bug", "worker killed"} <= set(LATER)
-    assert len(LATER) == 15
+    assert len(LATER) == 16
     assert len(AT_ONCE) == 11

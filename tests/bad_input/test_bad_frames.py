@@ -12,7 +12,7 @@ from zsds.db.ledger import State
 REFUSED = documented("refuses")
 REJECTED = documented("rejected, with")
 MENDED = documented("fail or wait")
-LATER = "damaged later", "gone later"
+LATER = "damaged later", "gone later", "replaced later"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,7 @@ def bad_night(ready_survey, tmp_path_factory):
     content = times["damaged later"].read_bytes()
     times["damaged later"].write_bytes(content[: len(content) // 2])
     times["gone later"].unlink()
+    shutil.copy(good, times["replaced later"])
     night = zsds("night", "--archive", archive, NIGHT, *SERIAL)
     return archive, refused, ingest, times, night
 
@@ -108,7 +109,7 @@ def test_files_harmed_after_ingest_fail_and_can_be_mended(bad_night, what):
 
 def test_the_night_says_so_with_its_status(bad_night):
     archive, *_, night = bad_night
-    assert night.status == 1  # two files are broken
+    assert night.status == 1  # three files are broken
     assert "Traceback" not in night.out + night.err
     with_state = zsds("status", "--archive", archive, "--night", NIGHT)
     assert with_state.status == 0

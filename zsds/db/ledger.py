@@ -163,7 +163,7 @@ def register_frames(
         twin = _same_moment(connection, frame) if present is None else None
         if twin is not None and not (twin in lost and _forgotten(connection, twin)):
             problem = f"starts at the same moment as {twin.path}, of the same CCD"
-            remedy = "mend the camera's clock, or remove the wrong one of the two"
+            remedy = "mend the camera's clock, or remove the wrong one of the two and ingest the other"
             conflicts.append(BadInput(frame.path, problem, remedy))
         elif present is None:
             connection.execute(frame_table.insert(), storable(asdict(frame)))
@@ -176,7 +176,8 @@ def register_frames(
             (known if present.digest == frame.digest else new).append(frame)
         else:
             problem = f"differs from {present.path}, which is registered for the same exposure"
-            conflicts.append(BadInput(frame.path, problem, "remove the wrong one of the two"))
+            remedy = "remove the wrong one of the two, then ingest the other"
+            conflicts.append(BadInput(frame.path, problem, remedy))
     return Registration(new, known, conflicts)
 
 

@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsds.core.raw import RawCcd
 from zsds.io.calibrations import save_calibration
-from zsds.io.raw import read_raw
 from zsds.pipeline.calibration import calibrate_quadrant
 from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId
 from zsds.runner.archive import Archive
-from zsds.runner.frames import require_registered
+from zsds.runner.frames import read_registered
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +26,10 @@ def run_calibration(
     identifier = CalibrationId(**inputs["calibration"])
     amplifier = archive.camera.amplifier(identifier.ccd, identifier.quadrant)
     digests = {**inputs["bias"], **inputs["dark"], **inputs["flat"]}
-    frames = (_read(path, digest, archive, identifier) for path, digest in sorted(digests.items()))
+    frames = (
+        read_registered(Path(path), digest, archive.camera, identifier.ccd, [identifier.quadrant])
+        for path, digest in sorted(digests.items())
+    )
     calibration = calibrate_quadrant(
         frames, identifier.quadrant, amplifier, identifier.band, settings.calibration
     )
@@ -37,9 +38,3 @@ def run_calibration(
     with archive.store.unit(f"{key}-calibration") as staging:
         save_calibration(staging, identifier, calibration)
     return {"n_bias": len(inputs["bias"]), "n_flat": len(inputs["flat"]), "version": calibration.version}
-
-
-def _read(path: str, digest: str, archive: Archive, identifier: CalibrationId) -> RawCcd:
-    raw = read_raw(Path(path), archive.camera, [identifier.quadrant], identifier.ccd)
-    require_registered(Path(path), digest)
-    return raw

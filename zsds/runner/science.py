@@ -19,7 +19,6 @@ from zsds.core.exposure import Info
 from zsds.core.ids import QuadrantId
 from zsds.core.raw import RawCcd
 from zsds.io.calibrations import load_calibration
-from zsds.io.raw import read_raw
 from zsds.io.store import Tree
 from zsds.photometry import measure_growth
 from zsds.pipeline.measure import Measured
@@ -27,7 +26,7 @@ from zsds.pipeline.science import ReferenceSky, ScienceResult, reduce_science
 from zsds.pipeline.settings import Settings
 from zsds.products import CalibrationId
 from zsds.runner.archive import Archive
-from zsds.runner.frames import require_registered
+from zsds.runner.frames import read_registered
 from zsds.runner.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -66,9 +65,7 @@ def _read_ccd(path: str, digest: str, camera: str, camera_digest: str, ccd: int)
 
     The digests tell a file that was replaced, or a camera that was changed, from the one read before.
     """
-    raw = read_raw(Path(path), load_camera(camera), ccd=ccd)
-    require_registered(Path(path), digest)
-    return raw
+    return read_registered(Path(path), digest, load_camera(camera), ccd)
 
 
 def _require_same(wanted: QuadrantId, found: QuadrantId, path: str) -> None:
