@@ -27,7 +27,7 @@ PARTS = (
         "read, instrumental calibration, cosmic rays",
         0.9,
         (
-            ("read raw", "zsds.runner.science:read_raw"),
+            ("read raw", "zsds.runner.science:read_registered"),
             ("read calibrations", "zsds.runner.science:load_calibration"),
             ("reduce", "zsds.isr:reduce_quadrant"),
             ("trails", "zsds.isr:mark_trails"),
