@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import shutil
+import sqlite3
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from zsds.runner.archive import open_archive
 from zsds.sim import NightSettings, SkySettings, simulate_night
 
 NX, NY = 340, 360
+DATABASE = "zsds.sqlite"
 NIGHT = "20190110"
 REFERENCE_OPTIONS = ("--set", "reference.select.min_epochs=4", "--set", "reference.select.max_fwhm_ratio=2")
 SERIAL = ("--cluster", "serial")
@@ -70,7 +72,12 @@ class Survey:
 
     def copied(self, folder: Path) -> "Survey":
         """The same archive in another folder, to do things to; the raw frames stay where they are."""
-        shutil.copytree(self.archive, folder)
+        shutil.copytree(self.archive, folder, ignore=shutil.ignore_patterns(f"{DATABASE}*"))
+        with (  # as a whole, whoever opens or closes it meanwhile
+            contextlib.closing(sqlite3.connect(self.archive / DATABASE)) as ours,
+            contextlib.closing(sqlite3.connect(folder / DATABASE)) as theirs,
+        ):
+            ours.backup(theirs)
         return replace(self, archive=folder)
 
 

@@ -13,13 +13,18 @@ JD_MINUS_MJD = 2400000.5
 SCIENCE_PIPELINE = 15
 REFERENCE_PIPELINE = 12
 CANDIDS_PER_PID = 1_000_000
-CANDID_DIGITS = 19  # of a candid at most, until 2044
+CANDID_DIGITS = 19  # of a candid at most: nights to 2042-04-01
 ROWS_PER_SIGN = 5000  # of one version
 _NIGHT = re.compile(r"[0-9]{8}")
 _STEM = re.compile(
     r"(?P<prefix>[a-z0-9]+)_(?P<time>\d{14})_(?P<field>\d{6})_(?P<band>[a-z]{2})"
     r"_c(?P<ccd>\d{2})_o_q(?P<q>\d{1,2})"
 )
+
+
+def mjd_at(unix_s: float) -> float:
+    """Modified Julian Date (UTC) at a Unix time."""
+    return MJD_UNIX_EPOCH + unix_s / 86400
 
 
 @dataclass(frozen=True, order=True)

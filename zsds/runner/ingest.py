@@ -9,7 +9,7 @@ from pathlib import Path
 from zsds.core.camera import Camera
 from zsds.core.camera_header import NO_BAND
 from zsds.core.errors import BadInput
-from zsds.core.ids import MJD_UNIX_EPOCH, file_time
+from zsds.core.ids import file_time, mjd_at
 from zsds.db import ledger
 from zsds.io.files import MAY_READ
 from zsds.io.raw import check_raw
@@ -17,7 +17,6 @@ from zsds.io.raw_header import RawHeader
 from zsds.runner.archive import Archive
 from zsds.runner.frames import digest_of, register
 
-DAY_S = 86400.0
 SUFFIXES = (".fits", ".fit", ".fits.fz", ".fit.fz", ".fits.gz", ".fit.gz")
 
 
@@ -103,7 +102,7 @@ def describe_frames(path: Path, camera: Camera) -> list[ledger.Frame]:
         If its header cannot be used, or its time is more than a day ahead of this machine's clock.
     """
     headers = check_raw(path, camera)
-    latest = time.time() / DAY_S + MJD_UNIX_EPOCH + 1
+    latest = mjd_at(time.time()) + 1
     for header in headers:
         if header.start_mjd > latest:
             problem = f"its start, {file_time(header.start_mjd)[:8]}, lies in the future"

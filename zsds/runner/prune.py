@@ -9,7 +9,7 @@ from typing import Any
 
 from zsds import products
 from zsds.core.errors import SettingsError
-from zsds.core.ids import JD_MINUS_MJD, MJD_UNIX_EPOCH, QuadrantId
+from zsds.core.ids import JD_MINUS_MJD, QuadrantId, mjd_at
 from zsds.core.retention import RetentionSettings
 from zsds.core.scope import QUADRANT_STEPS
 from zsds.db import ledger
@@ -66,7 +66,7 @@ def prune(
     if not dry_run:
         for paths in found.values():
             archive.store.remove(paths)
-    jd = (now / DAY_S - settings.forced_days) + MJD_UNIX_EPOCH + JD_MINUS_MJD
+    jd = mjd_at(now) - settings.forced_days + JD_MINUS_MJD
     with archive.database.write() as connection:
         n_fluxes = count_forced(connection, jd) if dry_run else forget_forced(connection, jd)
     return [*rows, {"what": "forced fluxes in the database", "number": n_fluxes, "mb": None}]

@@ -67,15 +67,18 @@ def full_counts(
 
 def _details(archive: Archive, night: str, kind: str) -> dict[str, Any]:
     first, waited_s = oldest(archive, [night], [kind]) or (None, None)
-    with archive.database.read() as connection:
-        published = figures.alert_counts(connection, night)[1]
     return {
-        "published": published if kind == PACKETS else None,
+        "published": _published(archive, night) if kind == PACKETS else None,
         "latency_s": latencies(archive, [night]) if kind == PACKETS else None,
         "oldest": first,
         "oldest_s": _rounded(waited_s),
         "troubles": failures(archive, [night], [kind]),
     }
+
+
+def _published(archive: Archive, night: str) -> int:
+    with archive.database.read() as connection:
+        return figures.alert_counts(connection, night)[1]
 
 
 def _rounded(seconds: float | None) -> float | None:

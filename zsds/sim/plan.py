@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from zsds.core.camera import Band, Camera
-from zsds.core.ids import MJD_UNIX_EPOCH
+from zsds.core.ids import mjd_at
 from zsds.sim.detector import DetectorSettings, field_radius_px
 from zsds.sim.optics import Distortion, Pointing
 from zsds.sim.psf import PsfShape, varied_shape
@@ -143,7 +143,7 @@ class Plan:
 def night_mjd(night: str) -> float:
     """MJD at 0h UT of a date ``YYYYMMDD``."""
     moment = datetime.strptime(night, "%Y%m%d").replace(tzinfo=UTC)
-    return MJD_UNIX_EPOCH + moment.timestamp() / 86400
+    return mjd_at(moment.timestamp())
 
 
 def mag_column(band: Band) -> str:
